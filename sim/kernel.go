@@ -1,0 +1,236 @@
+package sim
+
+import (
+	"fmt"
+	"runtime/debug"
+	"slices"
+)
+
+// Kernel owns one simulation: its clock, its queue of events, its processes, its randomness and its trace.
+// It is not safe for concurrent use; two kernels share nothing.
+type Kernel struct {
+	now        Time
+	seq        uint64
+	steps      uint64
+	seed       uint64
+	cause      EventID // of the event that runs now
+	queue      eventHeap
+	free       []*event
+	idle       []*coroutine // parked between two bodies
+	coroutines []*coroutine // all that were ever made and not stopped
+	reap       []*Proc      // parked processes of killed scopes, to be unwound after the event
+	running    *Proc
+	failure    error
+	root       *Scope
+	streams    map[string]*Stream
+	trace      *Trace
+	observers  []func(Event)
+	invariants []invariant
+	closed     bool
+}
+
+type invariant struct {
+	name  string
+	check func() error
+}
+
+// New makes a kernel at virtual time 0. All its randomness derives from seed.
+func New(seed uint64) *Kernel {
+	k := &Kernel{seed: seed, streams: map[string]*Stream{}}
+	k.trace = newTrace()
+	k.root = &Scope{kernel: k, alive: true}
+	return k
+}
+
+// Now returns the virtual time.
+func (k *Kernel) Now() Time { return k.now }
+
+// Seed returns the seed that the kernel was made with.
+func (k *Kernel) Seed() uint64 { return k.seed }
+
+// Root returns the scope that everything lives in; it ends with Close.
+func (k *Kernel) Root() *Scope { return k.root }
+
+// Trace returns the trace so far.
+func (k *Kernel) Trace() *Trace { return k.trace }
+
+// Steps returns how many events have run.
+func (k *Kernel) Steps() uint64 { return k.steps }
+
+// Cause returns the trace event that led to what runs now.
+func (k *Kernel) Cause() EventID { return k.cause }
+
+// Because says that what the running callback or process does from here on was caused by id. For a process it holds
+// until its next wait ends; what it waits for then brings its own cause.
+func (k *Kernel) Because(id EventID) {
+	if id != 0 {
+		k.cause = id
+	}
+}
+
+// Observe calls fn for each trace event from now on. An observer must not touch the simulation.
+func (k *Kernel) Observe(fn func(Event)) { k.observers = append(k.observers, fn) }
+
+// Invariant has check called after every event; what it returns ends the run. A check that is not trivial should
+// first look whether anything that it speaks of has changed.
+func (k *Kernel) Invariant(name string, check func() error) {
+	k.invariants = append(k.invariants, invariant{name, check})
+}
+
+// NextAt returns when the next event is due; ok is false when there is none.
+func (k *Kernel) NextAt() (at Time, ok bool) {
+	if len(k.queue.items) == 0 {
+		return 0, false
+	}
+	return k.queue.items[0].at, true
+}
+
+// Step runs one event, then the invariants. It reports whether there may be more, and an error if a process or callback
+// panicked or an invariant broke; after an error the kernel must not be stepped further.
+func (k *Kernel) Step() (more bool, err error) {
+	if k.failure != nil {
+		return false, k.failure
+	}
+	for {
+		if len(k.queue.items) == 0 {
+			return false, nil
+		}
+		e := k.queue.pop()
+		if !e.scope.alive {
+			k.release(e)
+			continue
+		}
+		if e.scope.frozen > 0 {
+			k.advance(e.at)
+			e.index = stashed
+			e.scope.stash = append(e.scope.stash, e)
+			continue
+		}
+		k.advance(e.at)
+		k.dispatch(e)
+		break
+	}
+	k.reapKilled()
+	if k.failure == nil {
+		for i := range k.invariants {
+			if broken := k.invariants[i].check(); broken != nil {
+				k.failure = fmt.Errorf("invariant broken at %s: %s: %w", k.now, k.invariants[i].name, broken)
+				break
+			}
+		}
+	}
+	return k.failure == nil, k.failure
+}
+
+// RunUntil runs all events due up to and including t, and sets the clock to t.
+func (k *Kernel) RunUntil(t Time) error {
+	for {
+		at, ok := k.NextAt()
+		if !ok || at > t {
+			break
+		}
+		if _, err := k.Step(); err != nil {
+			return err
+		}
+	}
+	k.advance(t)
+	return k.failure
+}
+
+// Close kills everything and gives back the memory of all processes. The trace stays readable.
+func (k *Kernel) Close() {
+	if k.closed {
+		return
+	}
+	k.closed = true
+	k.root.Kill("the simulation was closed")
+	k.reapKilled()
+	for _, c := range k.coroutines {
+		c.stop()
+	}
+	k.coroutines, k.idle, k.queue.items, k.free = nil, nil, nil, nil
+}
+
+func (k *Kernel) advance(t Time) {
+	if t > k.now {
+		k.now = t
+	}
+}
+
+// dispatch runs e and turns a panic into the kernel's failure.
+func (k *Kernel) dispatch(e *event) {
+	k.cause = e.cause
+	k.steps++
+	fn, run, proc, what, scope := e.fn, e.run, e.proc, e.what, e.scope
+	k.release(e)
+	defer func() {
+		if v := recover(); v != nil {
+			k.failure = &Panic{Value: v, Where: scope.Path() + " (" + what + ")", At: k.now, Seed: k.seed, Stack: debug.Stack()}
+		}
+	}()
+	switch {
+	case proc != nil:
+		k.resume(proc)
+	case run != nil:
+		run.Run()
+	default:
+		fn()
+	}
+}
+
+// schedule queues an event; the caller has checked that the scope is alive.
+func (k *Kernel) schedule(s *Scope, at Time, what string) *event {
+	var e *event
+	if n := len(k.free); n > 0 {
+		e, k.free = k.free[n-1], k.free[:n-1]
+	} else {
+		e = &event{}
+	}
+	k.seq++
+	e.at, e.seq, e.scope, e.what, e.cause = max(at, k.now), k.seq, s, what, k.cause
+	k.queue.push(e)
+	return e
+}
+
+// release makes e free for another use; timers that still name it notice by the generation.
+func (k *Kernel) release(e *event) {
+	e.gen++
+	e.index = notQueued
+	e.scope, e.fn, e.run, e.proc = nil, nil, nil, nil
+	k.free = append(k.free, e)
+}
+
+// requeue puts back what was due while a scope was frozen, in the order in which it was due.
+func (k *Kernel) requeue(events []*event) {
+	slices.SortFunc(events, func(a, b *event) int {
+		if before(a, b) {
+			return -1
+		}
+		return 1
+	})
+	for _, e := range events {
+		k.seq++
+		e.at, e.seq = k.now, k.seq
+		k.queue.push(e)
+	}
+}
+
+// Panic is the error of Step when simulated code panicked: a defect of the simulator, never an outcome of the model.
+type Panic struct {
+	Value any
+	Where string // scope path and process or event
+	At    Time
+	Seed  uint64
+	Stack []byte
+}
+
+func (p *Panic) Error() string {
+	return fmt.Sprintf("panic in %s at %s (seed %d): %v\n%s", p.Where, p.At, p.Seed, p.Value, p.Stack)
+}
+
+// Assert panics with the formatted message unless cond holds. It states what a programmer relies on.
+func Assert(cond bool, format string, args ...any) {
+	if !cond {
+		panic(fmt.Sprintf(format, args...))
+	}
+}
