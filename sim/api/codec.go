@@ -1,0 +1,178 @@
+package api
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// Objects lie in etcd as kube-apiserver writes them: "k8s\x00", then a runtime.Unknown that names the type and holds the
+// object's own protobuf message (apimachinery pkg/runtime/serializer/protobuf/protobuf.go); objects without a Go type
+// as JSON. The resourceVersion is not stored: it is the revision of the write.
+
+// protobufMagic begins every protobuf value in etcd.
+const protobufMagic = "k8s\x00"
+
+// unknownTail ends a runtime.Unknown: fields 3 and 4, contentEncoding and contentType, both empty.
+const unknownTail = "\x1a\x00\x22\x00"
+
+// message is what the generated types of k8s.io/api can do.
+type message interface {
+	Size() int
+	MarshalToSizedBuffer([]byte) (int, error)
+	Unmarshal([]byte) error
+}
+
+// envelopeFor returns what comes before the raw message: the magic, and field 1 of runtime.Unknown, the type.
+func envelopeFor(apiVersion, kind string) []byte {
+	var meta []byte
+	for i, text := range [...]string{apiVersion, kind} {
+		meta = append(meta, byte(i+1)<<3|2, byte(len(text)))
+		meta = append(meta, text...)
+	}
+	b := append([]byte(protobufMagic), 0x0a, byte(len(meta)))
+	return append(b, meta...)
+}
+
+// Encode returns the bytes that are stored for an object. The object is as it was when Encode returns.
+// Errors: an object that no resource of the API has and that is not unstructured.
+func Encode(obj Object) ([]byte, error) {
+	version := obj.GetResourceVersion()
+	if version != "" {
+		obj.SetResourceVersion("")
+		defer obj.SetResourceVersion(version)
+	}
+	if u, ok := obj.(*unstructured.Unstructured); ok {
+		return u.MarshalJSON()
+	}
+	r := ResourceOf(obj)
+	m, ok := obj.(message)
+	if r == nil || !ok {
+		return nil, fmt.Errorf("no kind is registered for the type %T", obj)
+	}
+	size := m.Size()
+	head := len(r.envelope) + 1 + varintLen(uint64(size))
+	value := make([]byte, head+size+len(unknownTail))
+	n := copy(value, r.envelope)
+	value[n] = 0x12 // field 2, raw
+	binary.PutUvarint(value[n+1:], uint64(size))
+	if _, err := m.MarshalToSizedBuffer(value[head : head+size]); err != nil {
+		return nil, err
+	}
+	copy(value[head+size:], unknownTail)
+	return value, nil
+}
+
+func varintLen(v uint64) int {
+	n := 1
+	for v >= 0x80 {
+		v >>= 7
+		n++
+	}
+	return n
+}
+
+var errNotStored = errors.New("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
+
+// Decode makes the object that value holds, with its type and with modRevision as its resourceVersion.
+// Errors: value is not what Encode makes of an object of that resource.
+func Decode(r *Resource, value []byte, modRevision int64) (Object, error) {
+	obj := r.New()
+	m, typed := obj.(message)
+	if !typed || len(value) > 0 && value[0] == '{' {
+		u := &unstructured.Unstructured{}
+		if err := u.UnmarshalJSON(value); err != nil {
+			return nil, err
+		}
+		u.SetResourceVersion(strconv.FormatInt(modRevision, 10))
+		return u, nil
+	}
+	raw, err := rawMessage(r, value)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Unmarshal(raw); err != nil {
+		return nil, err
+	}
+	obj.GetObjectKind().SetGroupVersionKind(r.GVK)
+	obj.SetResourceVersion(strconv.FormatInt(modRevision, 10))
+	return obj, nil
+}
+
+// rawMessage cuts the object's own message out of a stored value.
+func rawMessage(r *Resource, value []byte) ([]byte, error) {
+	if !bytes.HasPrefix(value, r.envelope) {
+		if !bytes.HasPrefix(value, []byte(protobufMagic)) {
+			return nil, errNotStored
+		}
+		return nil, fmt.Errorf("the stored value is not a %s", r.GVK.Kind)
+	}
+	rest := value[len(r.envelope):]
+	if len(rest) == 0 || rest[0] != 0x12 {
+		return nil, errNotStored
+	}
+	size, n := binary.Uvarint(rest[1:])
+	rest = rest[1:]
+	if n <= 0 || uint64(len(rest)-n) < size {
+		return nil, errNotStored
+	}
+	return rest[n : n+int(size)], nil
+}
+
+// Codec decodes stored values once for everybody: the API servers of a simulation share it, and share the objects that
+// it returns. It holds no state of the cluster: every answer is the one that the bytes give, whoever asked before.
+type Codec struct {
+	decoded []decoded // the slot of a revision is its remainder; a newer revision takes an older one's slot
+}
+
+type decoded struct {
+	revision int64
+	value    []byte
+	object   Object
+}
+
+// chosen: minutes of a small cluster and a few seconds of the largest; what has left is decoded again.
+const memoMin, memoMax = 1 << 10, 1 << 15
+
+// NewCodec makes the codec of one simulation.
+func NewCodec() *Codec { return &Codec{decoded: make([]decoded, memoMin)} }
+
+// Decode is Decode, with a memory. The object is shared: nobody may change it. value must never change.
+//
+// One might expect a write to leave the object it encoded here, so that nothing is decoded at all. But what comes back
+// from etcd is what the bytes say and not what the writer held: times lose their fractions of a second, empty lists
+// become absent ones, and the writer may still hold a part of its object.
+func (c *Codec) Decode(r *Resource, value []byte, modRevision int64) (Object, error) {
+	d := c.slot(modRevision)
+	if d.revision == modRevision && sameBytes(d.value, value) {
+		return d.object, nil
+	}
+	obj, err := Decode(r, value, modRevision)
+	if err != nil {
+		return nil, err
+	}
+	if modRevision >= d.revision {
+		*d = decoded{modRevision, value, obj}
+	}
+	return obj, nil
+}
+
+func (c *Codec) slot(revision int64) *decoded {
+	for revision >= int64(len(c.decoded)) && len(c.decoded) < memoMax {
+		old := c.decoded
+		c.decoded = make([]decoded, 2*len(old))
+		for _, d := range old {
+			c.decoded[d.revision&int64(len(c.decoded)-1)] = d
+		}
+	}
+	return &c.decoded[revision&int64(len(c.decoded)-1)]
+}
+
+// sameBytes compares first by identity: members and API servers mostly share one backing array.
+func sameBytes(a, b []byte) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || bytes.Equal(a, b))
+}

@@ -1,0 +1,120 @@
+package api
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Resources returns every resource, in the order of the API's groups.
+func Resources() []*Resource { return resources[:] }
+
+// ResourceByGVK returns the resource of that kind, nil if the API does not serve it.
+func ResourceByGVK(gvk schema.GroupVersionKind) *Resource {
+	for _, r := range resources {
+		if r.GVK == gvk {
+			return r
+		}
+	}
+	return nil
+}
+
+// ResourceByKind returns the resource of that kind, whatever its group; nil if there is none.
+func ResourceByKind(kind string) *Resource {
+	for _, r := range resources {
+		if r.GVK.Kind == kind {
+			return r
+		}
+	}
+	return nil
+}
+
+// ResourceFor finds a resource as kubectl does for what a user typed: plural, singular or short name in any case, alone
+// or with its group (deployments.apps) or version and group (deployments.v1.apps). nil: the server has no such type.
+func ResourceFor(name string) *Resource {
+	name = strings.ToLower(name)
+	if r := resourceNamed(name, func(*Resource) bool { return true }); r != nil {
+		return r
+	}
+	plain, group, dotted := strings.Cut(name, ".")
+	if !dotted {
+		return nil
+	}
+	if r := resourceNamed(plain, func(r *Resource) bool { return r.GVK.Group == group }); r != nil {
+		return r
+	}
+	if r := resourceNamed(plain, func(r *Resource) bool {
+		return group == r.GVK.Version+"."+r.GVK.Group || group == r.GVK.Version && r.GVK.Group == ""
+	}); r != nil {
+		return r
+	}
+	// The beginning of a group will do: deployments.app (client-go restmapper/shortcut.go).
+	return resourceNamed(plain, func(r *Resource) bool { return strings.HasPrefix(r.GVK.Group, group) })
+}
+
+// resourceNamed tries short names only for what nothing is called in full (client-go restmapper/shortcut.go).
+func resourceNamed(name string, fits func(*Resource) bool) *Resource {
+	for _, r := range resources {
+		if (r.Plural == name || r.Singular == name) && fits(r) {
+			return r
+		}
+	}
+	for _, r := range resources {
+		if slices.Contains(r.ShortNames, name) && fits(r) {
+			return r
+		}
+	}
+	return nil
+}
+
+// ResourcesIn returns the resources of a category, as `all`.
+func ResourcesIn(category string) []*Resource {
+	var in []*Resource
+	for _, r := range resources {
+		if slices.Contains(r.Categories, category) {
+			in = append(in, r)
+		}
+	}
+	return in
+}
+
+// ResourceOf returns the resource that an object belongs to, by its Go type or, for others, by what its TypeMeta says;
+// nil if the API does not serve it.
+func ResourceOf(obj Object) *Resource {
+	if r := resourceOfGoType(obj); r != nil {
+		return r
+	}
+	return ResourceByGVK(obj.GetObjectKind().GroupVersionKind())
+}
+
+// resourceOfGoType looks only at the type: obj may be a nil pointer. The first switch has what is asked for most.
+func resourceOfGoType(obj Object) *Resource {
+	switch obj.(type) {
+	case *corev1.Pod:
+		return Pods
+	case *coordinationv1.Lease:
+		return Leases
+	case *corev1.Node:
+		return Nodes
+	case *corev1.Event:
+		return Events
+	case *appsv1.ReplicaSet:
+		return ReplicaSets
+	case *appsv1.Deployment:
+		return Deployments
+	case *discoveryv1.EndpointSlice:
+		return EndpointSlices
+	}
+	for i := range resources {
+		if reflect.TypeOf(resources[i].zero) == reflect.TypeOf(obj) {
+			return resources[i]
+		}
+	}
+	return nil
+}
