@@ -85,31 +85,29 @@ func (k *Kernel) NextAt() (at Time, ok bool) {
 	return k.queue.items[0].at, true
 }
 
-// Step runs one event, then the invariants. It reports whether there may be more, and an error if a process or callback
+// Step takes one event from the queue and runs it, then the invariants; an event of a dead scope is dropped, one of a
+// frozen scope put aside. It reports whether there may be more, and an error if a process or callback
 // panicked or an invariant broke; after an error the kernel must not be stepped further.
 func (k *Kernel) Step() (more bool, err error) {
 	if k.failure != nil {
 		return false, k.failure
 	}
-	for {
-		if len(k.queue.items) == 0 {
-			return false, nil
-		}
-		e := k.queue.pop()
-		if !e.scope.alive {
-			k.release(e)
-			continue
-		}
-		if e.scope.frozen > 0 {
-			k.advance(e.at)
-			e.index = stashed
-			e.scope.stash = append(e.scope.stash, e)
-			continue
-		}
-		k.advance(e.at)
-		k.dispatch(e)
-		break
+	if len(k.queue.items) == 0 {
+		return false, nil
 	}
+	e := k.queue.pop()
+	switch {
+	case !e.scope.alive:
+		k.release(e)
+		return true, nil
+	case e.scope.frozen > 0:
+		k.advance(e.at)
+		e.index = stashed
+		e.scope.stash = append(e.scope.stash, e)
+		return true, nil
+	}
+	k.advance(e.at)
+	k.dispatch(e)
 	k.reapKilled()
 	if k.failure == nil {
 		for i := range k.invariants {

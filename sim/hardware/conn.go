@@ -1,0 +1,353 @@
+package hardware
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"ksim/sim"
+)
+
+// What a connection can meet. Texts are those that Go's net package gives on Linux.
+var (
+	ErrRefused        = errors.New("connect: connection refused")
+	ErrReset          = errors.New("read: connection reset by peer")
+	ErrDialTimeout    = errors.New("i/o timeout")
+	ErrNoRoute        = errors.New("no such host")
+	ErrClosed         = errors.New("EOF")
+	ErrAddressInUse   = errors.New("bind: address already in use")
+	ErrConnectionLost = errors.New("http2: client connection lost")
+)
+
+// Listener accepts connections on a port of its process's machine.
+type Listener struct {
+	process *Process
+	port    int
+	accept  func(*Conn)
+}
+
+// Listen opens a port; accept is called in the process's scope for each connection. Errors: ErrAddressInUse.
+func (p *Process) Listen(port int, accept func(*Conn)) (*Listener, error) {
+	if !p.alive {
+		return nil, ErrClosed
+	}
+	if p.machine.listeners[port] != nil {
+		return nil, fmt.Errorf("listen tcp :%d: %w", port, ErrAddressInUse)
+	}
+	l := &Listener{p, port, accept}
+	p.machine.listeners[port] = l
+	return l, nil
+}
+
+// Close stops listening; connections that were accepted stay.
+func (l *Listener) Close() {
+	if l.process.machine.listeners[l.port] == l {
+		delete(l.process.machine.listeners, l.port)
+	}
+}
+
+// Conn is one end of a connection: reliable and ordered. Messages are shared, not copied: a sender gives them away.
+type Conn struct {
+	process   *Process
+	machine   *Machine
+	boot      int // of the machine that this end lives on
+	peer      *Conn
+	remote    string
+	onMessage func(any)
+	onClose   func(error)
+	early     []any // came before OnMessage
+	closed    bool
+	err       error
+	arrival   sim.Time // of the last message on its way to this end: later ones do not overtake it
+	received  sim.Time
+	held      []packet
+}
+
+type packetKind uint8
+
+const (
+	data packetKind = iota
+	fin
+	reset
+)
+
+type packet struct {
+	kind packetKind
+	msg  any
+}
+
+// delivery is a packet on its way. It is recycled.
+type delivery struct {
+	to     *Conn
+	packet packet
+	next   *delivery
+}
+
+// Dial connects to "machine:port"; done is called once in the process's scope. A dial takes a round trip. It is refused
+// when the machine is up and nobody listens; in silence the SYN is repeated after 1, 1, 1, 1, 1, 2, 4, 8 ... s
+// (Linux 6.5 and later: net.ipv4.tcp_syn_linear_timeouts 4) until within has passed: ErrDialTimeout.
+func (p *Process) Dial(addr string, within time.Duration, done func(*Conn, error)) (cancel func()) {
+	d := &dialing{process: p, done: done, addr: addr}
+	host, port, err := SplitAddress(addr)
+	if err == nil {
+		d.port = port
+		if host == "127.0.0.1" || host == "localhost" || host == "::1" {
+			d.to = p.machine
+		} else if d.to = p.machine.dc.byName[host]; d.to == nil {
+			err = fmt.Errorf("lookup %s: %w", host, ErrNoRoute)
+		}
+	}
+	if err != nil {
+		p.scope.After(loopback, "dial", func() { d.finish(nil, fmt.Errorf("dial tcp: %w", err)) })
+		return d.cancel
+	}
+	if within >= 0 {
+		d.deadline = p.scope.After(within, "dial time-out", func() { d.finish(nil, d.error(ErrDialTimeout)) })
+	}
+	d.syn()
+	return d.cancel
+}
+
+type dialing struct {
+	process  *Process
+	to       *Machine
+	port     int
+	addr     string
+	attempts int
+	deadline sim.Timer
+	retry    sim.Timer
+	done     func(*Conn, error)
+}
+
+func (d *dialing) error(err error) error {
+	return fmt.Errorf("dial tcp %s:%d: %w", d.to.ip, d.port, err)
+}
+
+func (d *dialing) cancel() {
+	d.done = nil
+	d.deadline.Stop()
+	d.retry.Stop()
+}
+
+func (d *dialing) finish(c *Conn, err error) {
+	done := d.done
+	if done == nil {
+		return
+	}
+	d.cancel()
+	done(c, err)
+}
+
+// syn sends one SYN. The network carries it, so neither end's freezing or death holds it up.
+func (d *dialing) syn() {
+	p := d.process
+	net, from, to := &p.machine.dc.net, p.machine, d.to
+	wait := time.Second // linear time-outs, then doubling
+	if d.attempts >= 5 {
+		wait = time.Second << min(d.attempts-4, 7)
+	}
+	d.attempts++
+	d.retry = p.scope.After(wait, "SYN", d.syn)
+	if net.rejects(from, to) || net.rejects(to, from) {
+		p.scope.After(net.delay(from, from), "refused", func() { d.finish(nil, d.error(ErrRefused)) })
+		return
+	}
+	if net.cut(from, to) {
+		return
+	}
+	p.machine.dc.kernel.Root().After(net.delay(from, to), "SYN", func() {
+		if d.done == nil || !p.alive || !to.answers() {
+			return
+		}
+		l := to.listeners[d.port]
+		if net.cut(to, from) {
+			return
+		}
+		back := net.delay(to, from)
+		if l == nil {
+			p.scope.After(back, "refused", func() { d.finish(nil, d.error(ErrRefused)) })
+			return
+		}
+		local, remote := connect(p, l.process, d.addr)
+		l.process.scope.After(0, "accept", func() {
+			if !remote.closed {
+				l.accept(remote)
+			}
+		})
+		p.scope.After(back, "connected", func() {
+			if d.done == nil { // the dialler has given up, or an earlier SYN got through
+				local.Close()
+				return
+			}
+			d.finish(local, nil)
+		})
+		d.retry.Stop()
+	})
+}
+
+// connect makes the two ends of a connection.
+func connect(client, server *Process, addr string) (local, remote *Conn) {
+	now := client.Kernel().Now()
+	local = &Conn{process: client, machine: client.machine, boot: client.machine.boots, remote: addr, received: now}
+	remote = &Conn{process: server, machine: server.machine, boot: server.machine.boots,
+		remote: client.machine.Name, received: now}
+	local.peer, remote.peer = remote, local
+	client.ends = append(client.ends, local)
+	server.ends = append(server.ends, remote)
+	return local, remote
+}
+
+// Remote names the other end: the dialled address, or the machine that dialled.
+func (c *Conn) Remote() string { return c.remote }
+
+// RemoteIP returns the address of the machine at the other end.
+func (c *Conn) RemoteIP() string { return c.peer.machine.ip }
+
+// Received returns when the last message arrived, or when the connection was made.
+func (c *Conn) Received() sim.Time { return c.received }
+
+// Closed reports whether this end is closed.
+func (c *Conn) Closed() bool { return c.closed }
+
+// OnMessage sets who gets what arrives; what came before is given to fn at once.
+func (c *Conn) OnMessage(fn func(any)) {
+	c.onMessage = fn
+	early := c.early
+	c.early = nil
+	for _, msg := range early {
+		fn(msg)
+	}
+}
+
+// OnClose sets who is told that the connection has ended, unless this end closed it: ErrClosed or ErrReset. If it has
+// ended already fn is called at once.
+func (c *Conn) OnClose(fn func(error)) {
+	c.onClose = fn
+	if c.closed && c.err != nil {
+		c.process.scope.After(0, "closed", func() { fn(c.err) })
+	}
+}
+
+// Send sends a message. While the path is cut it is held, and flows when the cut heals. Sending on a closed end does nothing.
+func (c *Conn) Send(msg any) {
+	if !c.closed {
+		c.transmit(packet{data, msg})
+	}
+}
+
+// Close ends the connection from this side: what was sent still arrives, then the peer sees ErrClosed.
+func (c *Conn) Close() {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	c.transmit(packet{kind: fin})
+	c.detach()
+}
+
+// Abort ends the connection with a reset: the peer sees ErrReset one latency later.
+func (c *Conn) Abort() {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	c.transmit(packet{kind: reset})
+	c.detach()
+}
+
+// abandon is what becomes of a dead process's end: its kernel resets the connection, if the machine still runs.
+func (c *Conn) abandon() {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	if c.machine.up && c.machine.boots == c.boot {
+		c.transmit(packet{kind: reset})
+	}
+}
+
+// transmit puts a packet on the wire.
+func (c *Conn) transmit(out packet) {
+	net, peer := &c.machine.dc.net, c.peer
+	if net.cuts > 0 && net.cut(c.machine, peer.machine) {
+		if c.held == nil {
+			net.holding = append(net.holding, c)
+		}
+		c.held = append(c.held, out)
+		return
+	}
+	if peer.closed && out.kind == data {
+		c.meetStranger()
+		return
+	}
+	now := net.dc.kernel.Now()
+	peer.arrival = max(peer.arrival, now.Add(net.delay(c.machine, peer.machine)))
+	d := net.free
+	if d == nil {
+		d = &delivery{}
+	} else {
+		net.free = d.next
+	}
+	d.to, d.packet = peer, out
+	peer.process.scope.AtRun(peer.arrival, "packet", d)
+}
+
+// meetStranger is what a packet meets whose peer end is gone: a machine that is up answers with a reset, one that is off
+// is silent.
+func (c *Conn) meetStranger() {
+	net, to := &c.machine.dc.net, c.peer.machine
+	if !to.answers() || net.cut(to, c.machine) {
+		return
+	}
+	c.process.scope.After(net.delay(c.machine, to)+net.delay(to, c.machine), "reset", func() { c.fail(ErrReset) })
+}
+
+// Run delivers the packet.
+func (d *delivery) Run() {
+	c, in := d.to, d.packet
+	net := &c.machine.dc.net
+	d.to, d.packet = nil, packet{}
+	d.next, net.free = net.free, d
+	if c.closed {
+		return
+	}
+	switch in.kind {
+	case fin:
+		c.fail(ErrClosed)
+	case reset:
+		c.fail(ErrReset)
+	default:
+		c.received = net.dc.kernel.Now()
+		if c.onMessage == nil {
+			c.early = append(c.early, in.msg)
+			return
+		}
+		c.onMessage(in.msg)
+	}
+}
+
+// fail ends this end because of what came from outside.
+func (c *Conn) fail(err error) {
+	if c.closed {
+		return
+	}
+	c.closed, c.err = true, err
+	c.detach()
+	if c.onClose != nil {
+		c.onClose(err)
+	}
+}
+
+// detach takes the end out of its process's list.
+func (c *Conn) detach() {
+	ends := c.process.ends
+	for i, other := range ends {
+		if other == c {
+			last := len(ends) - 1
+			ends[i] = ends[last]
+			ends[last] = nil
+			c.process.ends = ends[:last]
+			return
+		}
+	}
+}
