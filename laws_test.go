@@ -226,7 +226,7 @@ func (s *source) packageOf(e ast.Expr) string {
 	return ""
 }
 
-// layers, lowest first: a package may import what stands on a line above its own, and its own line's as groupings allow.
+// layers, lowest first: a package may import what stands on a line above its own, or beside it.
 var layers = []string{
 	"sim", "sim/hardware", "sim/api", "sim/raft", "sim/controlplane", "sim/cluster", "sim/shell", "scenarios",
 	"cmd/ksim/report", "cmd/ksim/tui", "cmd/ksim",
