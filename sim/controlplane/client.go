@@ -1,0 +1,237 @@
+package controlplane
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ksim/sim"
+	"ksim/sim/api"
+	"ksim/sim/hardware"
+)
+
+// Models client-go's REST client (rest/request.go, rest/with_retry.go, v0.36): one connection an address for all requests and
+// watches, errors with the request's URL, up to ten retries of answers that say Retry-After, reads sent again after a
+// connection broke. Leaves out: client-side rate limits (--kube-api-qps), streaming lists, warnings, certificates.
+
+const (
+	// maxRetries is how often a request is sent again (client-go rest/request.go NewRequest, v0.36).
+	maxRetries = 10
+	// brokenRetryAfter is the wait before a read is sent again whose connection broke (rest/with_retry.go retryAfterResponse).
+	brokenRetryAfter = time.Second
+	// defaultPort is where a server URL without a port leads.
+	defaultPort = ":443"
+)
+
+// ClientConfig is what a component's kubeconfig says.
+type ClientConfig struct {
+	Server    string // https://lb-1:6443
+	User      string // system:node:worker-1, system:kube-scheduler, kubernetes-admin
+	UserAgent string // kube-scheduler/v1.36.0
+}
+
+// restClient is the api.Client of a component.
+type restClient struct {
+	process   *hardware.Process
+	transport *hardware.Transport
+	config    ClientConfig
+	address   string
+}
+
+// NewClient makes a client with a connection of its own, which is dialled when it is first needed.
+func NewClient(p *hardware.Process, config ClientConfig) api.Client {
+	address := strings.TrimPrefix(strings.TrimSuffix(config.Server, "/"), "https://")
+	if !strings.Contains(address, ":") {
+		address += defaultPort
+	}
+	return &restClient{process: p, transport: hardware.NewTransport(p, hardware.TransportConfig{}), config: config,
+		address: address}
+}
+
+// Scope returns the lifetime of the client's process.
+func (c *restClient) Scope() *sim.Scope { return c.process.Scope() }
+
+// Do sends a request and waits for its answer.
+func (c *restClient) Do(p *sim.Proc, r *api.Request) (*api.Response, error) {
+	f := sim.NewFuture[*api.Response]()
+	cancel := c.Start(r, f.Resolve)
+	resp, err := f.Await(p, sim.Forever) // the request has its own deadline
+	cancel()
+	return resp, err
+}
+
+// Start sends a request; done is called once with the answer, unless it is cancelled before.
+func (c *restClient) Start(r *api.Request, done func(*api.Response, error)) api.Cancel {
+	e := &exchange{client: c, request: c.identify(r), done: done}
+	if r.Within > 0 {
+		e.deadline = c.Scope().After(r.Within, "client time-out", e.expire)
+	}
+	e.send()
+	return e.stop
+}
+
+// Watch opens a watch.
+func (c *restClient) Watch(r *api.Request, on func(api.WatchEvent), ended func(error)) api.Cancel {
+	e := &exchange{client: c, request: c.identify(r), on: on, done: func(_ *api.Response, err error) { ended(err) }}
+	e.send()
+	return e.stop
+}
+
+func (c *restClient) identify(r *api.Request) *api.Request {
+	if r.User == "" {
+		r.User = c.config.User
+	}
+	if r.UserAgent == "" {
+		r.UserAgent = c.config.UserAgent
+	}
+	return r
+}
+
+// exchange is one request with its retries.
+type exchange struct {
+	client   *restClient
+	request  *api.Request
+	on       func(api.WatchEvent)
+	done     func(*api.Response, error)
+	attempts int
+	cancel   func()
+	deadline sim.Timer
+	retry    sim.Timer
+}
+
+func (e *exchange) send() {
+	t := e.client.transport
+	if e.on != nil {
+		e.cancel = t.Stream(e.client.address, e.request, e.message, func(err error) { e.answered(nil, err) })
+		return
+	}
+	e.cancel = t.Start(e.client.address, e.request, 0, e.answered)
+}
+
+func (e *exchange) message(msg any) {
+	if on := e.on; on != nil {
+		event := msg.(*api.WatchEvent)
+		e.client.process.Kernel().Because(event.Cause)
+		on(*event)
+	}
+}
+
+func (e *exchange) answered(answer any, err error) {
+	e.cancel = nil
+	if wait, again := e.retryAfter(err); again {
+		e.attempts++
+		e.retry = e.client.Scope().After(wait, "retry", e.send)
+		return
+	}
+	done := e.done
+	e.stop()
+	if done == nil {
+		return
+	}
+	if err != nil {
+		done(nil, e.explain(err))
+		return
+	}
+	resp, _ := answer.(*api.Response)
+	done(resp, nil)
+}
+
+// retryAfter says whether and when the request is sent again. Answers with Retry-After (429 and 5xx) are, for every verb;
+// broken connections only for reads, because a write may have happened.
+func (e *exchange) retryAfter(err error) (wait time.Duration, again bool) {
+	if err == nil || e.attempts >= maxRetries {
+		return 0, false
+	}
+	var status *apierrors.StatusError
+	if errors.As(err, &status) {
+		s := status.ErrStatus
+		if s.Details == nil || s.Details.RetryAfterSeconds <= 0 || s.Code != 429 && s.Code < 500 {
+			return 0, false
+		}
+		return time.Duration(s.Details.RetryAfterSeconds) * time.Second, true
+	}
+	read := e.request.Verb == api.Get || e.request.Verb == api.List
+	broken := errors.Is(err, hardware.ErrReset) || errors.Is(err, hardware.ErrClosed) ||
+		errors.Is(err, hardware.ErrConnectionLost)
+	return brokenRetryAfter, read && broken
+}
+
+func (e *exchange) expire() {
+	done := e.done
+	e.stop()
+	if done != nil {
+		done(nil, e.explain(sim.ErrTimeout))
+	}
+}
+
+func (e *exchange) stop() {
+	e.done, e.on = nil, nil
+	e.deadline.Stop()
+	e.retry.Stop()
+	if e.cancel != nil {
+		e.cancel()
+		e.cancel = nil
+	}
+}
+
+// explain adds the URL to what a connection met, as net/http does; what the server said stays as it is.
+func (e *exchange) explain(err error) error {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return err
+	}
+	return &requestError{request: e.request, server: e.client.config.Server, err: err}
+}
+
+// requestError is net/url's Error: what a request met that got no answer.
+type requestError struct {
+	request *api.Request
+	server  string
+	err     error
+}
+
+func (e *requestError) Unwrap() error { return e.err }
+
+// Error is put together only when somebody reads it.
+func (e *requestError) Error() string {
+	return httpMethod(e.request) + " \"" + e.server + RequestPath(e.request) + "\": " + e.err.Error()
+}
+
+func httpMethod(r *api.Request) string {
+	switch r.Verb {
+	case api.Create:
+		return "Post"
+	case api.Update:
+		return "Put"
+	case api.Patch:
+		return "Patch"
+	case api.Delete, api.DeleteCollection:
+		return "Delete"
+	}
+	return "Get"
+}
+
+// RequestPath returns the path of the request's URL without its query: /api/v1/namespaces/default/pods/web-1.
+func RequestPath(r *api.Request) string {
+	if r.Resource == nil {
+		return r.Path
+	}
+	path := "/api/" + r.Resource.GVK.Version
+	if group := r.Resource.GVK.Group; group != "" {
+		path = "/apis/" + group + "/" + r.Resource.GVK.Version
+	}
+	if r.Resource.Namespaced && r.Namespace != metav1.NamespaceAll {
+		path += "/namespaces/" + r.Namespace
+	}
+	path += "/" + r.Resource.Plural
+	if r.Name != "" && (r.Verb != api.Create || r.Subresource != "") {
+		path += "/" + r.Name
+	}
+	if r.Subresource != "" {
+		path += "/" + r.Subresource
+	}
+	return path
+}
