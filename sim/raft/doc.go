@@ -1,0 +1,2 @@
+// Package raft models etcd.
+package raft
