@@ -1,0 +1,168 @@
+package controlplane
+
+import "ksim/sim/api"
+
+// Key names an object within its resource.
+type Key = api.Key
+
+// Store holds the objects that an informer knows, by key and by any number of indexes. Its order is that of arrival,
+// disturbed by deletions: arbitrary, but the same in every run. (Models client-go's ThreadSafeStore, tools/cache/store.go, v0.36.)
+type Store[T api.Object] struct {
+	byKey   map[Key]*entry[T]
+	all     bucket[T]
+	indexes []*Index[T]
+}
+
+// Index finds objects by one property, as pods by the node that they are bound to.
+type Index[T api.Object] struct {
+	of      func(T) string
+	number  int
+	buckets map[string]*bucket[T]
+}
+
+type bucket[T api.Object] struct{ entries []*entry[T] }
+
+type entry[T api.Object] struct {
+	object T
+	at     int        // in Store.all
+	places []place[T] // by index number
+}
+
+type place[T api.Object] struct {
+	in *bucket[T] // nil: not in this index
+	at int
+}
+
+func newStore[T api.Object]() *Store[T] { return &Store[T]{byKey: map[Key]*entry[T]{}} }
+
+// Len returns how many objects there are.
+func (s *Store[T]) Len() int { return len(s.all.entries) }
+
+// Get returns the object of that key.
+func (s *Store[T]) Get(key Key) (object T, ok bool) {
+	if e := s.byKey[key]; e != nil {
+		return e.object, true
+	}
+	return object, false
+}
+
+// Named is Get for a namespace ("" for cluster-scoped resources) and a name.
+func (s *Store[T]) Named(namespace, name string) (object T, ok bool) {
+	return s.Get(Key{Namespace: namespace, Name: name})
+}
+
+// At returns the i-th of Len objects. For loops that neither wait nor change the store.
+func (s *Store[T]) At(i int) T { return s.all.entries[i].object }
+
+// List returns all objects in a slice of the caller's.
+func (s *Store[T]) List() []T { return s.all.objects() }
+
+// Index adds an index; of returns the value that an object is found by, "" when it is not to be found.
+func (s *Store[T]) Index(of func(T) string) *Index[T] {
+	index := &Index[T]{of: of, number: len(s.indexes), buckets: map[string]*bucket[T]{}}
+	s.indexes = append(s.indexes, index)
+	for _, e := range s.all.entries {
+		e.places = append(e.places, place[T]{})
+		index.put(e, of(e.object))
+	}
+	return index
+}
+
+// Get returns the objects with that value in a slice of the caller's.
+func (index *Index[T]) Get(value string) []T {
+	if b := index.buckets[value]; b != nil {
+		return b.objects()
+	}
+	return nil
+}
+
+// Len returns how many objects have that value.
+func (index *Index[T]) Len(value string) int {
+	if b := index.buckets[value]; b != nil {
+		return len(b.entries)
+	}
+	return 0
+}
+
+func (b *bucket[T]) objects() []T {
+	objects := make([]T, len(b.entries))
+	for i, e := range b.entries {
+		objects[i] = e.object
+	}
+	return objects
+}
+
+// set stores an object and returns what was there before.
+func (s *Store[T]) set(object T) (old T, had bool) {
+	key := api.KeyOf(object)
+	e := s.byKey[key]
+	if e == nil {
+		e = &entry[T]{object: object, at: len(s.all.entries)}
+		s.byKey[key] = e
+		s.all.entries = append(s.all.entries, e)
+		if len(s.indexes) > 0 {
+			e.places = make([]place[T], len(s.indexes))
+			for _, index := range s.indexes {
+				index.put(e, index.of(object))
+			}
+		}
+		return old, false
+	}
+	old = e.object
+	e.object = object
+	for _, index := range s.indexes {
+		if before, after := index.of(old), index.of(object); before != after {
+			index.drop(e, before)
+			index.put(e, after)
+		}
+	}
+	return old, true
+}
+
+// remove takes an object out and returns it.
+func (s *Store[T]) remove(key Key) (old T, had bool) {
+	e := s.byKey[key]
+	if e == nil {
+		return old, false
+	}
+	delete(s.byKey, key)
+	last := len(s.all.entries) - 1
+	moved := s.all.entries[last]
+	s.all.entries[e.at], moved.at = moved, e.at
+	s.all.entries[last] = nil
+	s.all.entries = s.all.entries[:last]
+	for _, index := range s.indexes {
+		index.drop(e, index.of(e.object))
+	}
+	return e.object, true
+}
+
+func (index *Index[T]) put(e *entry[T], value string) {
+	if value == "" {
+		return
+	}
+	b := index.buckets[value]
+	if b == nil {
+		b = &bucket[T]{}
+		index.buckets[value] = b
+	}
+	e.places[index.number] = place[T]{b, len(b.entries)}
+	b.entries = append(b.entries, e)
+}
+
+func (index *Index[T]) drop(e *entry[T], value string) {
+	at := e.places[index.number]
+	if at.in == nil {
+		return
+	}
+	last := len(at.in.entries) - 1
+	moved := at.in.entries[last]
+	at.in.entries[at.at] = moved
+	moved.places[index.number].at = at.at
+	at.in.entries[last] = nil
+	at.in.entries = at.in.entries[:last]
+	e.places[index.number] = place[T]{}
+	if last == 0 {
+		delete(index.buckets, value)
+	}
+}
