@@ -255,6 +255,7 @@ func (le *LeaderElector) explainTakeover(old LeaderElectionRecord) {
 }
 
 func (le *LeaderElector) becameLeader() {
+	le.kernel.Because(le.renewed)
 	event := sim.Event{Level: sim.Story, Related: "machine/" + le.process.Machine().Name}
 	old := le.waitedFor
 	switch {
