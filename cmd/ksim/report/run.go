@@ -1,0 +1,52 @@
+package report
+
+import (
+	"time"
+
+	"ksim/sim"
+)
+
+// Run is one finished run of a scenario, with all that reports tell of it.
+type Run struct {
+	Name, Title string
+	Lesson      string // Markdown
+	Cluster     string // v1.36, 3 stacked control planes, 4 workers in zones a b c
+	Seed        uint64
+	Duration    time.Duration // virtual, since the start
+	Wall        time.Duration // what it took to run; never part of anything that must be repeatable
+	Passed      bool
+
+	Trace  []sim.Event
+	Start  sim.Time  // of the scenario, in the trace's time
+	Before *Snapshot // at the start; nil if unknown
+	After  *Snapshot // at the end; nil if unknown
+
+	Steps        []Step
+	Expectations []Expectation
+	Traffic      []Traffic
+}
+
+// Step is one step as it ran. Times are since the start.
+type Step struct {
+	Name, Command  string
+	T              time.Duration
+	Exit           int
+	Stdout, Stderr string
+	Failed         string // why the step is not as wanted; "" if it is
+	Skipped        bool   // the run ended before it
+}
+
+// Expectation is one expectation and what became of it.
+type Expectation struct {
+	Name   string
+	Passed bool
+	T      time.Duration // when it was decided
+	Detail string        // the evidence
+}
+
+// Traffic is what a probe met.
+type Traffic struct {
+	Name          string
+	OK, Failed    int64
+	LongestOutage time.Duration
+}

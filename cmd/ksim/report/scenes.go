@@ -1,0 +1,151 @@
+package report
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"ksim/sim"
+)
+
+// Line is one line of a scene.
+type Line struct {
+	Tone Tone
+	Text string
+}
+
+// Scene is what one subject went through at one time, told in one place.
+type Scene struct {
+	T     time.Duration // since the start
+	Who   string
+	Act   bool // done by the outside world
+	Lines []Line
+	// Events are those that the scene tells, in order: whoever wants the detail finds them by Seq.
+	Events []sim.Event
+
+	topic *topic
+	last  sim.Time
+}
+
+// Tell gathers a run's events into scenes, in order of time, and tells each.
+func Tell(run *Run) []Scene {
+	m := remember(run)
+	var scenes []*Scene
+	for _, step := range run.Steps {
+		if !step.Skipped {
+			scenes = append(scenes, actScene(step))
+		}
+	}
+	open := map[string]*Scene{}
+	for i := range run.Trace {
+		e := &run.Trace[i]
+		if e.T < run.Start || e.Level < sim.Story {
+			continue
+		}
+		if e.Level == sim.Fault {
+			if act := actOf(scenes, m.since(e.T)); act != nil {
+				act.Events = append(act.Events, *e)
+				continue
+			}
+		}
+		t := topicOf(e)
+		who := t.subject(m, e)
+		key := t.name + " " + who
+		s := open[key]
+		if s == nil || e.T.Sub(s.last) > t.window {
+			s = &Scene{T: m.since(e.T), Who: who, topic: t}
+			open[key] = s
+			scenes = append(scenes, s)
+		}
+		s.Events = append(s.Events, *e)
+		s.last = e.T
+	}
+	// A step stands before what happens at its very moment; scenes were begun in order of their first event.
+	slices.SortStableFunc(scenes, func(a, b *Scene) int {
+		if d := int(a.T - b.T); d != 0 || a.Act == b.Act {
+			return d
+		}
+		if a.Act {
+			return -1
+		}
+		return 1
+	})
+	var told []Scene
+	for _, s := range scenes {
+		if s.Act {
+			s.Lines = append(s.Lines, effects(s)...)
+		} else {
+			s.Lines = s.topic.tell(m, s)
+		}
+		if len(s.Lines) > 0 {
+			told = append(told, *s)
+		}
+	}
+	return told
+}
+
+// actOf returns the step that was typed at that time, nil if none was.
+func actOf(scenes []*Scene, t time.Duration) *Scene {
+	for i := len(scenes) - 1; i >= 0; i-- {
+		if s := scenes[i]; s.Act && s.T <= t && t-s.T < time.Second {
+			return s
+		}
+	}
+	return nil
+}
+
+// effects tells what a command did to whom, where the command does not name them: fault crash etcd/leader.
+func effects(act *Scene) []Line {
+	typed := ""
+	for _, line := range act.Lines {
+		typed += line.Text + " "
+	}
+	var lines []Line
+	for i := range act.Events {
+		e := &act.Events[i]
+		if e.Message != "" && !slices.Contains(strings.Fields(typed), short(e.Object)) && kind(e.Object) == "machine" {
+			lines = append(lines, Line{Act, sentence(e)})
+		}
+	}
+	return lines
+}
+
+// actScene tells a step: the command as typed, what it printed, and whether that was wanted.
+func actScene(step Step) *Scene {
+	s := &Scene{T: step.T, Act: true}
+	for _, line := range strings.Split(strings.TrimSpace(step.Command), "\n") {
+		s.Lines = append(s.Lines, Line{Act, strings.TrimSpace(line)})
+	}
+	const most = 4
+	for _, output := range []string{step.Stdout, step.Stderr} {
+		lines := strings.Split(strings.TrimRight(output, "\n"), "\n")
+		for i, line := range lines {
+			if i == most && len(lines) > most+1 {
+				s.Lines = append(s.Lines, Line{Explain, "... " + count(len(lines)-most, "more line")})
+				break
+			}
+			if line != "" {
+				s.Lines = append(s.Lines, Line{Explain, line})
+			}
+		}
+	}
+	if step.Failed != "" {
+		s.Lines = append(s.Lines, Line{Loss, step.Failed})
+	}
+	return s
+}
+
+// find returns the first event of the scene that fits, nil if none does.
+func (s *Scene) find(fits func(*sim.Event) bool) *sim.Event {
+	for i := range s.Events {
+		if fits(&s.Events[i]) {
+			return &s.Events[i]
+		}
+	}
+	return nil
+}
+
+// waited returns the first event of the scene that ends a wait.
+func (s *Scene) waited() *sim.Event {
+	return s.find(func(e *sim.Event) bool { return e.Setting != "" })
+}

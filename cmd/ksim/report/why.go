@@ -1,0 +1,238 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"ksim/sim"
+)
+
+// Link is one event of a chain of causes. Times are since the start.
+type Link struct {
+	Event sim.Event
+	T     time.Duration
+	// After is how long after this event the one above it came: 0 for the first.
+	After time.Duration
+	// Aside says that the event is not on the chain of causes: a wait of the one above began with it.
+	Aside bool
+	// Waited is the wait that began here and ended with the event above, with the name of the setting; "" for none.
+	Waited  time.Duration
+	Setting string
+}
+
+// Why walks from an event to its cause, and on to the act of the outside world (or the start) that all of it goes back
+// to. Steps between that a reader would not miss are left out unless all is set.
+func Why(run *Run, id sim.EventID, all bool) []Link {
+	chain := causes(run.Trace, id)
+	var links []Link
+	for i, e := range chain {
+		first, last := i == 0, i == len(chain)-1
+		if all || first || last || e.Level >= sim.Story || opensWait(chain[:i], e.Seq) || isTurn(chain, i) {
+			links = append(links, Link{Event: *e, T: e.T.Sub(run.Start)})
+		}
+	}
+	return withWaits(run, links)
+}
+
+// causes returns the event and its causes, the outside world last.
+func causes(trace []sim.Event, id sim.EventID) []*sim.Event {
+	var chain []*sim.Event
+	for id > 0 && int(id) <= len(trace) {
+		e := &trace[id-1]
+		chain = append(chain, e)
+		if e.Cause >= id {
+			break // a cause comes before its effect
+		}
+		id = e.Cause
+	}
+	return chain
+}
+
+// opensWait reports whether one of the later events says that its wait began with that one.
+func opensWait(later []*sim.Event, id sim.EventID) bool {
+	return slices.ContainsFunc(later, func(e *sim.Event) bool { return e.Since == id })
+}
+
+// isTurn reports whether the chain comes here to another object or after a wait: a quiet write by the same component about
+// the same thing, at once, is none.
+func isTurn(chain []*sim.Event, i int) bool {
+	later, e := chain[i-1], chain[i]
+	return later.T.Sub(e.T) > 500*time.Millisecond && e.Message != ""
+}
+
+// withWaits puts in the events with which waits began, and says of each link how long it was until the one above.
+func withWaits(run *Run, links []Link) []Link {
+	var out []Link
+	for i, link := range links {
+		if i > 0 {
+			link.After = links[i-1].T - link.T
+		}
+		out = append(out, link)
+		e := link.Event
+		if e.Since == 0 || int(e.Since) > len(run.Trace) {
+			continue
+		}
+		if i+1 < len(links) && links[i+1].Event.Seq == e.Since {
+			links[i+1].Waited, links[i+1].Setting = e.Wait, e.Setting
+			continue
+		}
+		since := run.Trace[e.Since-1]
+		out = append(out, Link{Event: since, T: since.T.Sub(run.Start), After: e.T.Sub(since.T), Aside: true,
+			Waited: e.Wait, Setting: e.Setting})
+	}
+	return out
+}
+
+// WhyText prints a chain of causes, the last event first.
+func WhyText(w io.Writer, run *Run, links []Link, style Style) {
+	when := 6
+	for _, l := range links {
+		when = max(when, len(clockTenths(l.T)))
+	}
+	for i, l := range links {
+		after := ""
+		if i > 0 && l.After > 0 {
+			after = fmt.Sprintf("+ %5.1f s", l.After.Seconds())
+		}
+		prefix := fmt.Sprintf(" %s   %-9s   ", pad(clockTenths(l.T), when, true), after)
+		text := explain(&l.Event)
+		if l.Setting != "" {
+			text += fmt.Sprintf(" (%s: %s)", l.Setting, span(l.Waited))
+		}
+		tone := toneOf(&l.Event)
+		if l.Aside {
+			tone = Explain
+		}
+		suffix := ""
+		if step := stepOf(run, l.Event); step != "" {
+			suffix = "▶ " + step
+		}
+		printLink(w, style, prefix, text, suffix, tone)
+	}
+}
+
+func printLink(w io.Writer, style Style, prefix, text, suffix string, tone Tone) {
+	lines := wrap(text, max(style.Width-len([]rune(prefix)), 24))
+	for i, line := range lines {
+		if i > 0 {
+			prefix = strings.Repeat(" ", len([]rune(prefix)))
+		}
+		if i == len(lines)-1 && suffix != "" {
+			if len([]rune(prefix+line+suffix))+3 <= style.Width {
+				line = style.paint(tone, line) + "   " + style.paint(Act, suffix)
+				fmt.Fprintln(w, prefix+line)
+				return
+			}
+			defer fmt.Fprintln(w, strings.Repeat(" ", len([]rune(prefix)))+style.paint(Act, suffix))
+		}
+		fmt.Fprintln(w, prefix+style.paint(tone, line))
+	}
+}
+
+// explain says an event for a reader of a chain: what, by whom, where.
+func explain(e *sim.Event) string {
+	text := sentence(e)
+	if e.Message == "" && e.Object != "" {
+		text = spaced(e.Reason) + " " + e.Object
+	}
+	by := e.Component
+	if by != "" && e.Machine != "" && by != e.Machine {
+		by += " on " + e.Machine
+	}
+	if by == "" || e.Level == sim.Fault || strings.Contains(text, e.Component) {
+		return text
+	}
+	return text + ", by " + by
+}
+
+// stepOf returns the command that brought about a fault, "" for other events.
+func stepOf(run *Run, e sim.Event) string {
+	if e.Level != sim.Fault {
+		return ""
+	}
+	t := e.T.Sub(run.Start)
+	best := ""
+	for _, s := range run.Steps {
+		if !s.Skipped && s.T <= t && t-s.T < time.Second {
+			best = strings.TrimSpace(s.Command)
+		}
+	}
+	first, _, _ := strings.Cut(best, "\n")
+	return first
+}
+
+// Subjects lists the objects that a run's trace speaks of, sorted.
+func Subjects(run *Run) []string {
+	seen := map[string]bool{}
+	var all []string
+	for i := range run.Trace {
+		if name := run.Trace[i].Object; name != "" && !seen[name] {
+			seen[name] = true
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// FindSubject finds the objects that a person means: pod/default/web-1, pod/web-1 (any namespace), web-1, or a beginning
+// of one of these. An exact name wins; several answers mean that the name is not clear.
+func FindSubject(name string, subjects []string) []string {
+	forms := func(object string) []string {
+		loose := []string{object, short(object), kind(object) + "/" + short(object)}
+		if ns := namespace(object); ns != "" {
+			loose = append(loose, ns+"/"+short(object))
+		}
+		return loose
+	}
+	exact, begins := []string(nil), []string(nil)
+	for _, object := range subjects {
+		switch {
+		case object == name:
+			return []string{object}
+		case slices.Contains(forms(object), name):
+			exact = append(exact, object)
+		case slices.ContainsFunc(forms(object), func(f string) bool { return strings.HasPrefix(f, name) }):
+			begins = append(begins, object)
+		}
+	}
+	if len(exact) > 0 {
+		return exact
+	}
+	return begins
+}
+
+// EventOf returns the event of an object that a reader asks about: with a time, the last at or before it; without, the last
+// that the story tells, else the last at all. false: there is none.
+func EventOf(run *Run, object string, at time.Duration) (sim.Event, bool) {
+	var best *sim.Event
+	for i := range run.Trace {
+		e := &run.Trace[i]
+		if e.Object != object || at >= 0 && e.T.Sub(run.Start) > at {
+			continue
+		}
+		if best == nil || weight(e) >= weight(best) {
+			best = e
+		}
+	}
+	if best == nil {
+		return sim.Event{}, false
+	}
+	return *best, true
+}
+
+// weight says how much an event is worth asking about.
+func weight(e *sim.Event) int {
+	switch {
+	case e.Setting != "":
+		return 3 // the end of a wait has a reason to tell
+	case e.Level >= sim.Story:
+		return 2
+	case e.Message != "":
+		return 1
+	}
+	return 0
+}
