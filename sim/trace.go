@@ -44,9 +44,13 @@ type Event struct {
 	Related string
 }
 
+const chunkSize = 512
+
 // Trace is the memory of a run: all events in order and a running digest over them.
 type Trace struct {
-	events []Event
+	chunks [][]Event // all full but the last; events are many and large, so none is moved
+	length int
+	flat   []Event // what Events has put together
 	hash   hash.Hash
 	buffer []byte
 	writes []EventID // by etcd revision: the event of the write that made it
@@ -56,13 +60,30 @@ type Trace struct {
 func newTrace() *Trace { return &Trace{hash: sha256.New(), buffer: make([]byte, 0, 1<<14)} }
 
 // Len returns how many events there are.
-func (t *Trace) Len() int { return len(t.events) }
+func (t *Trace) Len() int { return t.length }
 
 // Events returns all events in order. The slice must not be changed.
-func (t *Trace) Events() []Event { return t.events }
+func (t *Trace) Events() []Event {
+	for i := len(t.flat); i < t.length; i = len(t.flat) {
+		t.flat = append(t.flat, t.chunks[i/chunkSize][i%chunkSize:]...)
+	}
+	return t.flat
+}
 
 // Event returns the event with that ID, from 1 to Len.
-func (t *Trace) Event(id EventID) Event { return t.events[id-1] }
+func (t *Trace) Event(id EventID) Event { return *t.at(id) }
+
+func (t *Trace) at(id EventID) *Event { return &t.chunks[(id-1)/chunkSize][(id-1)%chunkSize] }
+
+func (t *Trace) add(e *Event) {
+	if t.length%chunkSize == 0 {
+		t.chunks = append(t.chunks, make([]Event, 0, chunkSize))
+	}
+	t.length++
+	e.Seq = EventID(t.length)
+	last := len(t.chunks) - 1
+	t.chunks[last] = append(t.chunks[last], *e)
+}
 
 // Digest returns the SHA-256, in hex, over every field of every event so far.
 func (t *Trace) Digest() string {
@@ -93,7 +114,7 @@ func (t *Trace) Silence(machine string, since EventID) EventID {
 	var first EventID
 	for i := len(t.faults) - 1; i >= 0 && t.faults[i] > since; i-- {
 		id := t.faults[i]
-		if t.events[id-1].Object == "machine/"+machine {
+		if t.at(id).Object == "machine/"+machine {
 			first = id
 		}
 	}
@@ -126,8 +147,7 @@ func (s *Scope) Emit(e Event) EventID {
 		e.Component = s.component
 	}
 	t := k.trace
-	e.Seq = EventID(len(t.events) + 1)
-	t.events = append(t.events, e)
+	t.add(&e)
 	if e.Level == Fault {
 		t.faults = append(t.faults, e.Seq)
 	}
