@@ -14,6 +14,7 @@ type Datacenter struct {
 	machines []*Machine
 	byName   map[string]*Machine // by name and by address
 	net      network
+	changes  uint64
 }
 
 // NetworkConfig says how the network behaves without faults. Times are one-way.
@@ -41,6 +42,10 @@ func New(k *sim.Kernel, config NetworkConfig) *Datacenter {
 
 // Kernel returns the kernel.
 func (d *Datacenter) Kernel() *sim.Kernel { return d.kernel }
+
+// Changes counts what has changed for observers: power, processes, and what processes say has changed inside them
+// (Process.Changed). While it stays the same, so does what an observer sees.
+func (d *Datacenter) Changes() uint64 { return d.changes }
 
 // AddMachine adds a machine, switched off. Names are unique.
 func (d *Datacenter) AddMachine(spec MachineSpec) *Machine {
@@ -85,7 +90,6 @@ type Machine struct {
 	listeners  map[int]*Listener
 	pids       int
 	bootTime   sim.Time
-	changed    uint64 // counts what an observer can see
 }
 
 // Up reports whether the machine is switched on.
@@ -118,8 +122,8 @@ func (m *Machine) BootID() string {
 		uint64(m.boots)<<24|uint64(m.index))
 }
 
-// Changes counts what has changed on the machine for whoever watches: power and processes.
-func (m *Machine) Changes() uint64 { return m.changed }
+// touch counts a change of what an observer can see.
+func (m *Machine) touch() { m.dc.changes++ }
 
 // OnBoot adds to what the machine's init does at every boot, once the boot time has passed.
 func (m *Machine) OnBoot(fn func()) { m.onBoot = append(m.onBoot, fn) }
@@ -134,7 +138,7 @@ func (m *Machine) PowerOn() {
 	}
 	m.up, m.stopping, m.frozen = true, false, false
 	m.boots++
-	m.changed++
+	m.touch()
 	m.bootTime = m.dc.kernel.Now()
 	m.listeners = map[int]*Listener{}
 	m.scope = m.dc.kernel.Root().Child(m.Name).Label(m.Name, "")
@@ -152,7 +156,7 @@ func (m *Machine) PowerOff() {
 		return
 	}
 	m.up = false
-	m.changed++
+	m.touch()
 	processes := m.processes
 	m.processes = nil
 	m.scope.Kill("power lost")
@@ -194,7 +198,7 @@ func (m *Machine) Stopping() bool { return m.stopping }
 func (m *Machine) Freeze() {
 	if m.up && !m.frozen {
 		m.frozen = true
-		m.changed++
+		m.touch()
 		m.scope.Freeze()
 	}
 }
@@ -203,7 +207,7 @@ func (m *Machine) Freeze() {
 func (m *Machine) Thaw() {
 	if m.up && m.frozen {
 		m.frozen = false
-		m.changed++
+		m.touch()
 		m.scope.Thaw()
 	}
 }

@@ -89,6 +89,11 @@ func (n *network) delay(from, to *Machine) time.Duration {
 	return d
 }
 
+// Reaches reports, to observers, whether what one machine sends arrives at another now.
+func (d *Datacenter) Reaches(from, to *Machine) bool {
+	return from.answers() && to.answers() && !d.net.cut(from, to)
+}
+
 // faultOf returns the fault record of a direction, making it if needed.
 func (n *network) faultOf(from, to *Machine) *linkFault {
 	key := pair{from.index, to.index}

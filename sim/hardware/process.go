@@ -58,7 +58,7 @@ func (m *Machine) Start(name string, main func(*Process)) *Process {
 		return p
 	}
 	m.processes = append(m.processes, p)
-	m.changed++
+	m.touch()
 	p.scope.After(execTime, "main", func() { main(p) })
 	return p
 }
@@ -88,6 +88,9 @@ func (p *Process) Go(name string, body func(*sim.Proc)) *sim.Proc { return p.sco
 // read one another's.
 func (p *Process) Publish(view any) { p.view = view }
 
+// Changed tells observers that what the process published has changed.
+func (p *Process) Changed() { p.machine.touch() }
+
 // View returns what the process published, nil once it has ended.
 func (p *Process) View() any {
 	if !p.alive {
@@ -108,7 +111,7 @@ func (p *Process) Exit(code int, why string) {
 			break
 		}
 	}
-	p.machine.changed++
+	p.machine.touch()
 	p.scope.Kill(why)
 	p.ended(ExitStatus{Code: code, Why: why})
 }
@@ -165,11 +168,11 @@ func (p *Process) Signal(sig Signal) {
 		})
 	case SIGSTOP:
 		p.stopped = true
-		p.machine.changed++
+		p.machine.touch()
 		p.scope.Freeze()
 	case SIGCONT:
 		p.stopped = false
-		p.machine.changed++
+		p.machine.touch()
 		p.scope.Thaw()
 	}
 }
