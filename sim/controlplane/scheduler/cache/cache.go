@@ -1,0 +1,260 @@
+package cache
+
+import (
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"ksim/sim"
+	"ksim/sim/controlplane/scheduler/framework"
+)
+
+// Cache is the scheduler's picture of the cluster.
+//
+// Models kube-scheduler's cache (pkg/scheduler/backend/cache, v1.36).
+type Cache struct {
+	features *framework.Features
+	nodes    map[string]*framework.NodeInfo // also of nodes that only pods tell of
+	pods     map[types.UID]*podState
+	tree     nodeTree
+	images   map[string]int // how many nodes have an image
+	counters counters
+	slots    int
+	free     []int
+
+	list         []*framework.NodeInfo // in the order of the tree
+	withAffinity []*framework.NodeInfo
+	withAnti     []*framework.NodeInfo
+	stale        bool // the lists
+}
+
+type podState struct {
+	info    *framework.PodInfo
+	node    string
+	assumed bool
+}
+
+// New makes an empty cache.
+func New(features *framework.Features) *Cache {
+	return &Cache{features: features, nodes: map[string]*framework.NodeInfo{}, pods: map[types.UID]*podState{},
+		images: map[string]int{}, tree: newNodeTree(), counters: newCounters()}
+}
+
+// Nodes implements framework.Handle.
+func (c *Cache) Nodes() []*framework.NodeInfo {
+	c.refresh()
+	return c.list
+}
+
+// Node implements framework.Handle.
+func (c *Cache) Node(name string) *framework.NodeInfo {
+	if info := c.nodes[name]; info != nil && info.Node() != nil {
+		return info
+	}
+	return nil
+}
+
+// NodesWithAffinity implements framework.Handle.
+func (c *Cache) NodesWithAffinity() []*framework.NodeInfo {
+	c.refresh()
+	return c.withAffinity
+}
+
+// NodesWithRequiredAntiAffinity implements framework.Handle.
+func (c *Cache) NodesWithRequiredAntiAffinity() []*framework.NodeInfo {
+	c.refresh()
+	return c.withAnti
+}
+
+// ImageNodes implements framework.Handle.
+func (c *Cache) ImageNodes(image string) int { return c.images[image] }
+
+// CountPods implements framework.Handle.
+func (c *Cache) CountPods(namespace string, selector framework.Selector) []int32 {
+	return c.counters.table(c, namespace, selector)
+}
+
+func (c *Cache) refresh() {
+	if !c.stale {
+		return
+	}
+	c.stale = false
+	c.list, c.withAffinity, c.withAnti = c.list[:0:0], nil, nil
+	for _, name := range c.tree.list() {
+		info := c.nodes[name]
+		c.list = append(c.list, info)
+		if len(info.PodsWithAffinity) > 0 {
+			c.withAffinity = append(c.withAffinity, info)
+		}
+		if len(info.PodsWithRequiredAntiAffinity) > 0 {
+			c.withAnti = append(c.withAnti, info)
+		}
+	}
+}
+
+// AddNode takes over a node; UpdateNode and AddNode are the same.
+func (c *Cache) AddNode(node *corev1.Node) {
+	info := c.node(node.Name)
+	old := info.Node()
+	if c.tree.update(old, node) {
+		c.stale = true
+	}
+	c.countImages(info, -1)
+	info.SetNode(node)
+	c.countImages(info, 1)
+}
+
+// RemoveNode forgets a node. Its pods stay until they are removed themselves.
+func (c *Cache) RemoveNode(node *corev1.Node) {
+	info := c.nodes[node.Name]
+	if info == nil || info.Node() == nil {
+		return
+	}
+	c.tree.remove(info.Node())
+	c.countImages(info, -1)
+	info.SetNode(nil)
+	c.stale = true
+	c.dropIfEmpty(node.Name, info)
+}
+
+func (c *Cache) countImages(info *framework.NodeInfo, n int) {
+	for name := range info.Images { // any order: each counts for itself
+		if c.images[name] += n; c.images[name] == 0 {
+			delete(c.images, name)
+		}
+	}
+}
+
+func (c *Cache) node(name string) *framework.NodeInfo {
+	info := c.nodes[name]
+	if info == nil {
+		info = framework.NewNodeInfo()
+		if n := len(c.free); n > 0 {
+			info.Slot, c.free = c.free[n-1], c.free[:n-1]
+		} else {
+			info.Slot = c.slots
+			c.slots++
+		}
+		c.nodes[name] = info
+		c.counters.grow(c.slots)
+	}
+	return info
+}
+
+func (c *Cache) dropIfEmpty(name string, info *framework.NodeInfo) {
+	if info.Node() == nil && len(info.Pods) == 0 {
+		delete(c.nodes, name)
+		c.free = append(c.free, info.Slot)
+	}
+}
+
+// AssumePod counts a pod on the node that it is about to be bound to. The pod's own nodeName is still empty.
+func (c *Cache) AssumePod(info *framework.PodInfo, node string) {
+	uid := info.Pod.UID
+	sim.Assert(c.pods[uid] == nil, "pod %s/%s is in the cache, so it cannot be assumed", info.Pod.Namespace, info.Pod.Name)
+	c.pods[uid] = &podState{info: info, node: node, assumed: true}
+	c.put(info, node)
+}
+
+// ForgetPod takes an assumed pod back.
+func (c *Cache) ForgetPod(uid types.UID) {
+	if state := c.pods[uid]; state != nil && state.assumed {
+		c.take(uid, state)
+	}
+}
+
+// IsAssumed reports whether a pod is assumed and not yet seen to be bound.
+func (c *Cache) IsAssumed(uid types.UID) bool {
+	state := c.pods[uid]
+	return state != nil && state.assumed
+}
+
+// AssumedNode returns where a pod is assumed to run, "" if it is not.
+func (c *Cache) AssumedNode(uid types.UID) string {
+	if state := c.pods[uid]; state != nil && state.assumed {
+		return state.node
+	}
+	return ""
+}
+
+// AddPod takes over a bound pod; it confirms one that was assumed.
+func (c *Cache) AddPod(pod *corev1.Pod) {
+	state := c.pods[pod.UID]
+	switch {
+	case state == nil:
+		c.pods[pod.UID] = &podState{info: framework.NewPodInfo(pod, c.features), node: pod.Spec.NodeName}
+		c.put(c.pods[pod.UID].info, pod.Spec.NodeName)
+	case state.node != pod.Spec.NodeName: // assumed on one node, bound to another by somebody else
+		c.take(pod.UID, state)
+		c.AddPod(pod)
+	default:
+		c.replace(state, pod)
+		state.assumed = false
+	}
+}
+
+// UpdatePod takes over a newer version of a bound pod.
+func (c *Cache) UpdatePod(pod *corev1.Pod) { c.AddPod(pod) }
+
+// RemovePod forgets a pod.
+func (c *Cache) RemovePod(uid types.UID) {
+	if state := c.pods[uid]; state != nil {
+		c.take(uid, state)
+	}
+}
+
+// replace puts a newer version of a pod in the place of an older one.
+func (c *Cache) replace(state *podState, pod *corev1.Pod) {
+	old := state.info.Pod
+	if !sameDemands(old, pod) {
+		c.take(pod.UID, state)
+		c.pods[pod.UID] = state
+		state.info = framework.NewPodInfo(pod, c.features)
+		c.put(state.info, state.node)
+		return
+	}
+	node := c.nodes[state.node]
+	counts := !framework.IsTerminating(old) != !framework.IsTerminating(pod) || !maps.Equal(old.Labels, pod.Labels)
+	if counts {
+		c.counters.count(state.info.Pod, node.Slot, -1)
+	}
+	state.info = state.info.With(pod)
+	node.ReplacePod(state.info)
+	if counts {
+		c.counters.count(pod, node.Slot, 1)
+	}
+}
+
+// sameDemands reports whether two versions of a pod ask for the same: only in-place resizing can change that.
+func sameDemands(old, pod *corev1.Pod) bool {
+	return slices.EqualFunc(old.Spec.Containers, pod.Spec.Containers, func(a, b corev1.Container) bool {
+		return framework.SameResources(a.Resources.Requests, b.Resources.Requests)
+	})
+}
+
+func (c *Cache) put(info *framework.PodInfo, name string) {
+	node := c.node(name)
+	before := *node
+	node.AddPod(info)
+	c.affinityChanged(&before, node)
+	c.counters.count(info.Pod, node.Slot, 1)
+}
+
+func (c *Cache) take(uid types.UID, state *podState) {
+	node := c.nodes[state.node]
+	before := *node
+	node.RemovePod(state.info.Pod)
+	c.affinityChanged(&before, node)
+	c.counters.count(state.info.Pod, node.Slot, -1)
+	delete(c.pods, uid)
+	c.dropIfEmpty(state.node, node)
+}
+
+func (c *Cache) affinityChanged(before, now *framework.NodeInfo) {
+	if len(before.PodsWithAffinity) == 0 != (len(now.PodsWithAffinity) == 0) ||
+		len(before.PodsWithRequiredAntiAffinity) == 0 != (len(now.PodsWithRequiredAntiAffinity) == 0) {
+		c.stale = true
+	}
+}

@@ -1,0 +1,58 @@
+package plugins
+
+import (
+	"strings"
+
+	"ksim/sim/controlplane/scheduler/framework"
+)
+
+// ImageLocality prefers nodes that have the pod's images, by their size and how many nodes have them.
+//
+// Models kube-scheduler's ImageLocality plugin (pkg/scheduler/framework/plugins/imagelocality, v1.36).
+type ImageLocality struct{ framework.Handle }
+
+const (
+	// The sizes between which images count (image_locality.go minThreshold, maxContainerThreshold).
+	imageThresholdMin = 23 << 20
+	imageThresholdMax = 1000 << 20
+)
+
+// Name implements framework.Plugin.
+func (pl ImageLocality) Name() string { return imageLocality }
+
+// PreScore leaves the plugin out when no node tells of images.
+func (pl ImageLocality) PreScore(_ *framework.CycleState, _ *framework.PodInfo, nodes []*framework.NodeInfo) *framework.Status {
+	for _, node := range nodes {
+		if len(node.Images) > 0 {
+			return nil
+		}
+	}
+	return framework.NewStatus(framework.Skip, imageLocality)
+}
+
+// Score implements framework.ScorePlugin.
+func (pl ImageLocality) Score(_ *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) int64 {
+	spec := &pod.Pod.Spec
+	sum := int64(0)
+	for i := range spec.InitContainers {
+		sum += pl.scaled(spec.InitContainers[i].Image, node)
+	}
+	for i := range spec.Containers {
+		sum += pl.scaled(spec.Containers[i].Image, node)
+	}
+	most := int64(imageThresholdMax) * int64(len(spec.InitContainers)+len(spec.Containers))
+	sum = min(max(sum, imageThresholdMin), most)
+	return framework.MaxNodeScore * (sum - imageThresholdMin) / (most - imageThresholdMin)
+}
+
+// scaled is the image's size, less for one that few nodes have: pods should not gather on them.
+func (pl ImageLocality) scaled(image string, node *framework.NodeInfo) int64 {
+	if strings.LastIndex(image, ":") <= strings.LastIndex(image, "/") {
+		image += ":latest"
+	}
+	size, has := node.Images[image]
+	if !has {
+		return 0
+	}
+	return size * int64(pl.ImageNodes(image)) / int64(len(pl.Nodes()))
+}

@@ -1,0 +1,164 @@
+package plugins
+
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	"ksim/sim/controlplane/scheduler/framework"
+)
+
+// Fit keeps pods off nodes without room for their requests, and prefers the node that would be least allocated.
+//
+// Models kube-scheduler's NodeResourcesFit plugin with its default strategy LeastAllocated over CPU and memory, weight 1
+// each (pkg/scheduler/framework/plugins/noderesources/fit.go, least_allocated.go, v1.36). Leaves out: other strategies,
+// ignored resources, in-place resizing, extended resources that devices back.
+type Fit struct {
+	features *framework.Features
+	known    map[lack]*framework.Status
+}
+
+// lack is a set of the resources that a node has too little of.
+type lack uint8
+
+const (
+	lackPods lack = 1 << iota
+	lackCPU
+	lackMemory
+	lackStorage
+	tooSmall // even when empty
+)
+
+func newFit(f *framework.Features) *Fit {
+	return &Fit{features: f, known: map[lack]*framework.Status{}}
+}
+
+// Name implements framework.Plugin.
+func (pl *Fit) Name() string { return nodeResourcesFit }
+
+// Filter implements framework.FilterPlugin.
+func (pl *Fit) Filter(_ *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) *framework.Status {
+	missing, scalars := lacks(pod, node)
+	if missing == 0 && scalars == nil {
+		return nil
+	}
+	if !pl.features.UnresolvableFit {
+		missing &^= tooSmall
+	}
+	if scalars != nil {
+		return pl.status(missing, scalars)
+	}
+	s := pl.known[missing]
+	if s == nil {
+		s = pl.status(missing, nil)
+		pl.known[missing] = s
+	}
+	return s
+}
+
+func (pl *Fit) status(missing lack, scalars []string) *framework.Status {
+	var reasons []string
+	for _, r := range [...]struct {
+		bit    lack
+		reason string
+	}{{lackPods, "Too many pods"}, {lackCPU, "Insufficient cpu"}, {lackMemory, "Insufficient memory"},
+		{lackStorage, "Insufficient ephemeral-storage"}} {
+		if missing&r.bit != 0 {
+			reasons = append(reasons, r.reason)
+		}
+	}
+	for _, name := range scalars {
+		reasons = append(reasons, "Insufficient "+name)
+	}
+	code := framework.Unschedulable
+	if missing&tooSmall != 0 {
+		code = framework.UnschedulableAndUnresolvable
+	}
+	return framework.NewStatus(code, nodeResourcesFit, reasons...)
+}
+
+// lacks returns what the node has too little of for the pod, extended resources by name.
+func lacks(pod *framework.PodInfo, node *framework.NodeInfo) (missing lack, scalars []string) {
+	request, has, used := &pod.Requests, &node.Allocatable, &node.Requested
+	if int64(len(node.Pods))+1 > has.AllowedPodNumber {
+		missing |= lackPods
+	}
+	if request.IsZero() {
+		return missing, nil
+	}
+	check := func(bit lack, request, has, used int64) {
+		if request > 0 && request > has-used {
+			missing |= bit
+			if request > has {
+				missing |= tooSmall
+			}
+		}
+	}
+	check(lackCPU, request.MilliCPU, has.MilliCPU, used.MilliCPU)
+	check(lackMemory, request.Memory, has.Memory, used.Memory)
+	check(lackStorage, request.EphemeralStorage, has.EphemeralStorage, used.EphemeralStorage)
+	for _, s := range request.Scalar {
+		if s.Quantity > 0 && s.Quantity > has.Of(s.Name)-used.Of(s.Name) {
+			scalars = append(scalars, string(s.Name))
+			check(0, s.Quantity, has.Of(s.Name), used.Of(s.Name))
+		}
+	}
+	return missing, scalars
+}
+
+// Score is the mean share of CPU and memory that would stay free.
+func (pl *Fit) Score(_ *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) int64 {
+	has, used, request := &node.Allocatable, &node.NonZeroRequested, &pod.NonZero
+	score, weights := int64(0), int64(0)
+	if has.MilliCPU > 0 {
+		score, weights = score+freeShare(used.MilliCPU+request.MilliCPU, has.MilliCPU), weights+1
+	}
+	if has.Memory > 0 {
+		score, weights = score+freeShare(used.Memory+request.Memory, has.Memory), weights+1
+	}
+	if weights == 0 {
+		return 0
+	}
+	return score / weights
+}
+
+func freeShare(requested, capacity int64) int64 {
+	if requested > capacity {
+		return 0
+	}
+	return (capacity - requested) * framework.MaxNodeScore / capacity
+}
+
+// EventsToRegister implements framework.EnqueueExtensions.
+func (pl *Fit) EventsToRegister() []framework.ClusterEventWithHint {
+	return []framework.ClusterEventWithHint{
+		{Event: framework.ClusterEvent{Resource: framework.Pod, Action: framework.Delete},
+			Hint: func(_ *framework.PodInfo, c *framework.Change) bool { return wasPlaced(c.OldPod) }},
+		{Event: framework.ClusterEvent{Resource: framework.Node, Action: framework.Add | framework.UpdateNodeAllocatable},
+			Hint: func(pod *framework.PodInfo, c *framework.Change) bool { return nodeNowFits(pod, c.OldNode, c.NewNode) }},
+	}
+}
+
+// nodeNowFits reports whether the pod fits on the node when empty, and one of the resources that it wants has grown.
+func nodeNowFits(pod *framework.PodInfo, old, node *corev1.Node) bool {
+	info := framework.NewNodeInfo()
+	info.SetNode(node)
+	if missing, scalars := lacks(pod, info); missing != 0 || scalars != nil {
+		return false
+	}
+	if old == nil {
+		return true
+	}
+	before := framework.NewResource(old.Status.Allocatable)
+	now, request := &info.Allocatable, &pod.Requests
+	if now.AllowedPodNumber > before.AllowedPodNumber ||
+		request.MilliCPU > 0 && now.MilliCPU > before.MilliCPU ||
+		request.Memory > 0 && now.Memory > before.Memory ||
+		request.EphemeralStorage > 0 && now.EphemeralStorage > before.EphemeralStorage {
+		return true
+	}
+	for _, s := range request.Scalar {
+		if s.Quantity > 0 && now.Of(s.Name) > before.Of(s.Name) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,265 @@
+package plugins
+
+import (
+	"maps"
+	"math"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"ksim/sim/controlplane/scheduler/framework"
+)
+
+// PodTopologySpread keeps the numbers of matching pods in topology domains close to each other: hard constraints as a
+// filter, soft ones and the system's defaults as a score (podtopologyspread_score.go).
+//
+// Models kube-scheduler's PodTopologySpread plugin (pkg/scheduler/framework/plugins/podtopologyspread, v1.36). Leaves out:
+// default constraints set by an administrator.
+type PodTopologySpread struct {
+	framework.Handle
+	listers  *framework.Listers
+	features *framework.Features
+
+	unbalanced, unlabelled *framework.Status
+}
+
+// spreadConstraint is a constraint, parsed.
+type spreadConstraint struct {
+	maxSkew       int64
+	topologyKey   string
+	selector      framework.Selector
+	minDomains    int
+	honorAffinity bool
+	honorTaints   bool
+}
+
+func newPodTopologySpread(fw *framework.Framework, f *framework.Features) *PodTopologySpread {
+	const reason = "node(s) didn't match pod topology spread constraints"
+	return &PodTopologySpread{Handle: fw.Handle, listers: fw.Listers, features: f,
+		unbalanced: framework.NewStatus(framework.Unschedulable, podTopologySpread, reason),
+		unlabelled: framework.NewStatus(framework.UnschedulableAndUnresolvable, podTopologySpread,
+			reason+" (missing required label)")}
+}
+
+// Name implements framework.Plugin.
+func (pl *PodTopologySpread) Name() string { return podTopologySpread }
+
+// constraints parses the pod's own constraints of one kind.
+func (pl *PodTopologySpread) constraints(pod *corev1.Pod, kind corev1.UnsatisfiableConstraintAction) []spreadConstraint {
+	var parsed []spreadConstraint
+	for i := range pod.Spec.TopologySpreadConstraints {
+		c := &pod.Spec.TopologySpreadConstraints[i]
+		if c.WhenUnsatisfiable != kind {
+			continue
+		}
+		selector := framework.SelectorOf(c.LabelSelector)
+		if pl.features.Minor >= 27 { // MatchLabelKeysInPodTopologySpread, beta on 1.27
+			selector = withLabelKeys(selector, c.MatchLabelKeys, pod.Labels)
+		}
+		s := spreadConstraint{maxSkew: int64(c.MaxSkew), topologyKey: c.TopologyKey, selector: selectorOf(selector),
+			minDomains: 1, honorAffinity: true}
+		if c.MinDomains != nil {
+			s.minDomains = int(*c.MinDomains)
+		}
+		if pl.features.NodeInclusionPolicy {
+			s.honorAffinity = c.NodeAffinityPolicy == nil || *c.NodeAffinityPolicy == corev1.NodeInclusionPolicyHonor
+			s.honorTaints = c.NodeTaintsPolicy != nil && *c.NodeTaintsPolicy == corev1.NodeInclusionPolicyHonor
+		}
+		parsed = append(parsed, s)
+	}
+	return parsed
+}
+
+// withLabelKeys narrows a selector to the pod's own values of some labels.
+func withLabelKeys(selector labels.Selector, keys []string, of map[string]string) labels.Selector {
+	own := labels.Set{}
+	for _, key := range keys {
+		if value, ok := of[key]; ok {
+			own[key] = value
+		}
+	}
+	requirements, selectable := selector.Requirements()
+	if len(own) == 0 || !selectable {
+		return selector
+	}
+	return labels.SelectorFromSet(own).Add(requirements...)
+}
+
+// selectorOf wraps a selector.
+func selectorOf(s labels.Selector) framework.Selector {
+	text := s.String()
+	if _, selectable := s.Requirements(); !selectable {
+		text = "<nothing>" // labels.Nothing has the same text as labels.Everything
+	}
+	return framework.Selector{Text: text, Empty: s.Empty(),
+		Match: func(set map[string]string) bool { return s.Matches(labels.Set(set)) }}
+}
+
+// includes reports whether a node counts for a constraint of the pod.
+func (c *spreadConstraint) includes(pod *framework.PodInfo, node *framework.NodeInfo) bool {
+	if c.honorAffinity && !pod.RequiredNode.Match(node.Node()) {
+		return false
+	}
+	if c.honorTaints {
+		_, repelled := node.Repels(pod.Pod.Spec.Tolerations)
+		return !repelled
+	}
+	return true
+}
+
+func hasTopologies(node *framework.NodeInfo, constraints []spreadConstraint) bool {
+	for i := range constraints {
+		if _, has := node.Label(constraints[i].topologyKey); !has {
+			return false
+		}
+	}
+	return true
+}
+
+// spreadFilterState is how many matching pods each domain has, by constraint.
+type spreadFilterState struct {
+	constraints []spreadConstraint
+	counts      []map[string]int64
+	fewest      []criticalPaths
+}
+
+// Clone implements framework.StateData.
+func (s *spreadFilterState) Clone() framework.StateData {
+	c := &spreadFilterState{constraints: s.constraints, counts: make([]map[string]int64, len(s.counts)),
+		fewest: append([]criticalPaths(nil), s.fewest...)}
+	for i := range s.counts {
+		c.counts[i] = maps.Clone(s.counts[i])
+	}
+	return c
+}
+
+// criticalPaths are the domain with the fewest matching pods and the one after it. The second is only a bound: it is what
+// the first may become when a pod is added to it or taken away.
+type criticalPaths [2]struct {
+	value string
+	count int64
+}
+
+func newCriticalPaths() criticalPaths {
+	var p criticalPaths
+	p[0].count, p[1].count = math.MaxInt32, math.MaxInt32
+	return p
+}
+
+func (p *criticalPaths) update(value string, count int64) {
+	switch {
+	case value == p[0].value || value == p[1].value:
+		i := 0
+		if value != p[0].value {
+			i = 1
+		}
+		p[i].count = count
+		if p[0].count > p[1].count {
+			p[0], p[1] = p[1], p[0]
+		}
+	case count < p[0].count:
+		p[1] = p[0]
+		p[0].value, p[0].count = value, count
+	case count < p[1].count:
+		p[1].value, p[1].count = value, count
+	}
+}
+
+// PreFilter counts the matching pods of each domain.
+func (pl *PodTopologySpread) PreFilter(state *framework.CycleState, pod *framework.PodInfo) ([]string, *framework.Status) {
+	if len(pod.Pod.Spec.TopologySpreadConstraints) == 0 {
+		return nil, skipSpread
+	}
+	constraints := pl.constraints(pod.Pod, corev1.DoNotSchedule)
+	if len(constraints) == 0 {
+		return nil, skipSpread
+	}
+	s := &spreadFilterState{constraints: constraints, counts: make([]map[string]int64, len(constraints)),
+		fewest: make([]criticalPaths, len(constraints))}
+	for i := range constraints {
+		s.counts[i] = map[string]int64{}
+	}
+	tables := pl.tables(pod.Pod.Namespace, constraints)
+	for _, node := range pl.Nodes() {
+		if !hasTopologies(node, constraints) {
+			continue
+		}
+		for i := range constraints {
+			if constraints[i].includes(pod, node) {
+				value, _ := node.Label(constraints[i].topologyKey)
+				s.counts[i][value] += int64(tables[i][node.Slot])
+			}
+		}
+	}
+	for i := range constraints {
+		s.fewest[i] = newCriticalPaths()
+		for _, node := range pl.Nodes() { // in the order of nodes, each domain at its first
+			value, has := node.Label(constraints[i].topologyKey)
+			if count, counted := s.counts[i][value]; has && counted {
+				s.fewest[i].update(value, count)
+			}
+		}
+	}
+	state.Write(framework.PodTopologySpreadFilter, s)
+	return nil, nil
+}
+
+var skipSpread = framework.NewStatus(framework.Skip, podTopologySpread)
+
+func (pl *PodTopologySpread) tables(namespace string, constraints []spreadConstraint) [][]int32 {
+	tables := make([][]int32, len(constraints))
+	for i := range constraints {
+		tables[i] = pl.CountPods(namespace, constraints[i].selector)
+	}
+	return tables
+}
+
+// AddPod implements framework.PreFilterExtensions.
+func (pl *PodTopologySpread) AddPod(state *framework.CycleState, pod, added *framework.PodInfo, node *framework.NodeInfo) {
+	updateSpread(state, pod, added, node, 1)
+}
+
+// RemovePod implements framework.PreFilterExtensions.
+func (pl *PodTopologySpread) RemovePod(state *framework.CycleState, pod, removed *framework.PodInfo, node *framework.NodeInfo) {
+	updateSpread(state, pod, removed, node, -1)
+}
+
+func updateSpread(state *framework.CycleState, pod, changed *framework.PodInfo, node *framework.NodeInfo, delta int64) {
+	s := state.Read(framework.PodTopologySpreadFilter).(*spreadFilterState)
+	if changed.Pod.Namespace != pod.Pod.Namespace || !hasTopologies(node, s.constraints) {
+		return
+	}
+	for i := range s.constraints {
+		c := &s.constraints[i]
+		if !c.selector.Match(changed.Pod.Labels) || !c.includes(pod, node) {
+			continue
+		}
+		value, _ := node.Label(c.topologyKey)
+		s.counts[i][value] += delta
+		s.fewest[i].update(value, s.counts[i][value])
+	}
+}
+
+// Filter refuses nodes in whose domain the pod would be one too many.
+func (pl *PodTopologySpread) Filter(state *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) *framework.Status {
+	s := state.Read(framework.PodTopologySpreadFilter).(*spreadFilterState)
+	for i := range s.constraints {
+		c := &s.constraints[i]
+		value, has := node.Label(c.topologyKey)
+		if !has {
+			return pl.unlabelled
+		}
+		fewest := s.fewest[i][0].count
+		if len(s.counts[i]) < c.minDomains {
+			fewest = 0
+		}
+		self := int64(0)
+		if c.selector.Match(pod.Pod.Labels) {
+			self = 1
+		}
+		if s.counts[i][value]+self-fewest > c.maxSkew {
+			return pl.unbalanced
+		}
+	}
+	return nil
+}

@@ -1,0 +1,274 @@
+package plugins
+
+import (
+	"maps"
+	"math"
+	"math/bits"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"ksim/sim/controlplane/scheduler/framework"
+)
+
+// systemDefaultConstraints spread pods that say nothing (podtopologyspread/plugin.go systemDefaultConstraints, v1.20 on).
+func systemDefaultConstraints(selector framework.Selector) []spreadConstraint {
+	return []spreadConstraint{
+		{maxSkew: 3, topologyKey: corev1.LabelHostname, selector: selector, minDomains: 1, honorAffinity: true},
+		{maxSkew: 5, topologyKey: corev1.LabelTopologyZone, selector: selector, minDomains: 1, honorAffinity: true},
+	}
+}
+
+// defaultConstraints returns the system's constraints for a pod that belongs to a Service or a controller.
+func (pl *PodTopologySpread) defaultConstraints(pod *corev1.Pod) []spreadConstraint {
+	if !pl.features.SystemDefaultSpreading {
+		return nil
+	}
+	selector := pl.defaultSelector(pod)
+	if selector.Empty() {
+		return nil
+	}
+	return systemDefaultConstraints(selectorOf(selector))
+}
+
+// defaultSelector is the sum of the selectors of what the pod belongs to (plugins/helper/spread.go DefaultSelector).
+func (pl *PodTopologySpread) defaultSelector(pod *corev1.Pod) labels.Selector {
+	set := labels.Set{}
+	for _, service := range pl.listers.Services(pod.Namespace) {
+		if len(service.Spec.Selector) > 0 && labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(pod.Labels)) {
+			maps.Copy(set, service.Spec.Selector)
+		}
+	}
+	owner := metav1.GetControllerOfNoCopy(pod)
+	if owner == nil {
+		return set.AsSelector()
+	}
+	var of *metav1.LabelSelector
+	switch owner.APIVersion + "/" + owner.Kind {
+	case "v1/ReplicationController":
+		if rc := pl.listers.ReplicationController(pod.Namespace, owner.Name); rc != nil {
+			maps.Copy(set, rc.Spec.Selector)
+		}
+	case "apps/v1/ReplicaSet":
+		if rs := pl.listers.ReplicaSet(pod.Namespace, owner.Name); rs != nil {
+			of = rs.Spec.Selector
+		}
+	case "apps/v1/StatefulSet":
+		if ss := pl.listers.StatefulSet(pod.Namespace, owner.Name); ss != nil {
+			of = ss.Spec.Selector
+		}
+	}
+	selector := set.AsSelector()
+	if of != nil {
+		if requirements, ok := framework.SelectorOf(of).Requirements(); ok {
+			selector = selector.Add(requirements...)
+		}
+	}
+	return selector
+}
+
+// spreadScoreState is how many matching pods each domain has, by constraint, as far as nodes of it passed the filters.
+type spreadScoreState struct {
+	constraints []spreadConstraint
+	ignored     map[*framework.NodeInfo]bool // have not all topology keys
+	counts      []map[string]int64           // of domains other than hostnames
+	tables      [][]int32                    // of hostnames
+	weights     []uint64                     // of domains, in 2^-32
+}
+
+// Clone implements framework.StateData.
+func (s *spreadScoreState) Clone() framework.StateData { return s }
+
+// PreScore counts the matching pods of the domains that are left.
+func (pl *PodTopologySpread) PreScore(state *framework.CycleState, pod *framework.PodInfo, nodes []*framework.NodeInfo) *framework.Status {
+	own := len(pod.Pod.Spec.TopologySpreadConstraints) > 0
+	s := &spreadScoreState{}
+	if own {
+		s.constraints = pl.constraints(pod.Pod, corev1.ScheduleAnyway)
+	} else {
+		s.constraints = pl.defaultConstraints(pod.Pod)
+	}
+	if len(s.constraints) == 0 {
+		return skipSpread
+	}
+	s.tables = pl.tables(pod.Pod.Namespace, s.constraints)
+	s.counts = make([]map[string]int64, len(s.constraints))
+	s.weights = make([]uint64, len(s.constraints))
+	for _, node := range nodes {
+		if own && !hasTopologies(node, s.constraints) {
+			if s.ignored == nil {
+				s.ignored = map[*framework.NodeInfo]bool{}
+			}
+			s.ignored[node] = true
+		}
+	}
+	for i := range s.constraints {
+		pl.countDomains(s, i, pod, nodes)
+	}
+	state.Write(framework.PodTopologySpreadScore, s)
+	return nil
+}
+
+// countDomains fills in the counts of the i-th constraint.
+func (pl *PodTopologySpread) countDomains(s *spreadScoreState, i int, pod *framework.PodInfo, nodes []*framework.NodeInfo) {
+	c := &s.constraints[i]
+	if c.topologyKey == corev1.LabelHostname {
+		s.weights[i] = naturalLogarithm(uint64(len(nodes) - len(s.ignored) + 2))
+		return
+	}
+	counts := map[string]int64{}
+	for _, node := range nodes {
+		if !s.ignored[node] {
+			value, _ := node.Label(c.topologyKey)
+			counts[value] = 0
+		}
+	}
+	s.weights[i] = naturalLogarithm(uint64(len(counts) + 2))
+	own := len(pod.Pod.Spec.TopologySpreadConstraints) > 0
+	for _, node := range pl.Nodes() {
+		n := int64(s.tables[i][node.Slot])
+		if n == 0 || own && !hasTopologies(node, s.constraints) || !c.includes(pod, node) {
+			continue
+		}
+		value, _ := node.Label(c.topologyKey)
+		if known, wanted := counts[value]; wanted {
+			counts[value] = known + n
+		}
+	}
+	s.counts[i] = counts
+}
+
+// Score is the weighted sum of the matching pods in the node's domains, rounded.
+func (pl *PodTopologySpread) Score(state *framework.CycleState, _ *framework.PodInfo, node *framework.NodeInfo) int64 {
+	s := state.Read(framework.PodTopologySpreadScore).(*spreadScoreState)
+	if s.ignored[node] {
+		return 0
+	}
+	var score uint64 // in 2^-32
+	for i := range s.constraints {
+		c := &s.constraints[i]
+		value, has := node.Label(c.topologyKey)
+		if !has {
+			continue
+		}
+		count := int64(0)
+		if c.topologyKey == corev1.LabelHostname {
+			count = int64(s.tables[i][node.Slot])
+		} else {
+			count = s.counts[i][value]
+		}
+		score += uint64(count)*s.weights[i] + uint64(c.maxSkew-1)<<32
+	}
+	return int64((score + 1<<31) >> 32)
+}
+
+// NormalizeScore turns the scores round: the fewer, the better; ignored nodes get nothing.
+func (pl *PodTopologySpread) NormalizeScore(state *framework.CycleState, nodes []*framework.NodeInfo, scores []int64) {
+	s := state.Read(framework.PodTopologySpreadScore).(*spreadScoreState)
+	lowest, highest := int64(math.MaxInt64), int64(0)
+	for i, score := range scores {
+		if !s.ignored[nodes[i]] {
+			lowest, highest = min(lowest, score), max(highest, score)
+		}
+	}
+	for i, score := range scores {
+		switch {
+		case s.ignored[nodes[i]]:
+			scores[i] = 0
+		case highest == 0:
+			scores[i] = framework.MaxNodeScore
+		default:
+			scores[i] = framework.MaxNodeScore * (highest + lowest - score) / highest
+		}
+	}
+}
+
+// naturalLogarithm returns ln n in 2^-32, the same on every machine: the logarithm to base 2 bit by bit, times ln 2.
+func naturalLogarithm(n uint64) uint64 {
+	const ln2 = 2977044472 // ln 2 in 2^-32
+	exponent := uint64(bits.Len64(n) - 1)
+	mantissa := n << (31 - exponent) // in [1, 2), in 2^-31; n is far below 2^31
+	log := exponent
+	for range 32 {
+		mantissa = mantissa * mantissa >> 31
+		log <<= 1
+		if mantissa >= 1<<32 {
+			mantissa >>= 1
+			log |= 1
+		}
+	}
+	high, low := bits.Mul64(log, ln2)
+	return high<<32 | low>>32
+}
+
+// EventsToRegister implements framework.EnqueueExtensions.
+func (pl *PodTopologySpread) EventsToRegister() []framework.ClusterEventWithHint {
+	return []framework.ClusterEventWithHint{
+		{Event: framework.ClusterEvent{Resource: framework.Pod, Action: framework.Add | framework.UpdatePodLabel |
+			framework.UpdatePodToleration | framework.Delete}, Hint: pl.afterPodChange},
+		{Event: framework.ClusterEvent{Resource: framework.Node, Action: framework.Add | framework.Delete |
+			framework.UpdateNodeLabel | framework.UpdateNodeTaint}, Hint: pl.afterNodeChange},
+	}
+}
+
+func (pl *PodTopologySpread) afterPodChange(pod *framework.PodInfo, c *framework.Change) bool {
+	involved := func(other *corev1.Pod) bool {
+		return other == nil || other.UID == pod.Pod.UID || wasPlaced(other) && other.Namespace == pod.Pod.Namespace
+	}
+	if !involved(c.OldPod) || !involved(c.NewPod) {
+		return false
+	}
+	constraints := pl.constraints(pod.Pod, corev1.DoNotSchedule)
+	matches := func(other *corev1.Pod) bool {
+		for i := range constraints {
+			if constraints[i].selector.Match(other.Labels) {
+				return true
+			}
+		}
+		return false
+	}
+	if c.OldPod == nil || c.NewPod == nil {
+		other := c.NewPod
+		if other == nil {
+			other = c.OldPod
+		}
+		return matches(other)
+	}
+	for i := range constraints {
+		if constraints[i].selector.Match(c.OldPod.Labels) != constraints[i].selector.Match(c.NewPod.Labels) ||
+			constraints[i].honorTaints && c.NewPod.UID == pod.Pod.UID &&
+				len(c.NewPod.Spec.Tolerations) != len(c.OldPod.Spec.Tolerations) {
+			return true
+		}
+	}
+	return false
+}
+
+func (pl *PodTopologySpread) afterNodeChange(pod *framework.PodInfo, c *framework.Change) bool {
+	constraints := pl.constraints(pod.Pod, corev1.DoNotSchedule)
+	matches := func(node *corev1.Node) bool {
+		for i := range constraints {
+			if _, has := node.Labels[constraints[i].topologyKey]; !has {
+				return false
+			}
+		}
+		return true
+	}
+	switch {
+	case c.OldNode == nil:
+		return matches(c.NewNode)
+	case c.NewNode == nil:
+		return matches(c.OldNode)
+	case matches(c.OldNode) != matches(c.NewNode):
+		return true
+	case !matches(c.NewNode):
+		return false
+	}
+	for i := range constraints {
+		if key := constraints[i].topologyKey; c.OldNode.Labels[key] != c.NewNode.Labels[key] {
+			return true
+		}
+	}
+	return !framework.SameTaints(c.OldNode, c.NewNode)
+}

@@ -1,0 +1,40 @@
+package plugins
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"ksim/sim/controlplane/scheduler/framework"
+)
+
+// SchedulingGates keeps pods with gates out of the active queue.
+//
+// Models kube-scheduler's SchedulingGates plugin (pkg/scheduler/framework/plugins/schedulinggates, v1.36).
+type SchedulingGates struct{}
+
+// Name implements framework.Plugin.
+func (SchedulingGates) Name() string { return schedulingGates }
+
+// PreEnqueue refuses pods that have gates.
+func (SchedulingGates) PreEnqueue(pod *corev1.Pod) *framework.Status {
+	if len(pod.Spec.SchedulingGates) == 0 {
+		return nil
+	}
+	gates := make([]string, 0, len(pod.Spec.SchedulingGates))
+	for _, gate := range pod.Spec.SchedulingGates {
+		gates = append(gates, gate.Name)
+	}
+	return framework.NewStatus(framework.UnschedulableAndUnresolvable, schedulingGates,
+		"waiting for scheduling gates: ["+strings.Join(gates, " ")+"]")
+}
+
+// EventsToRegister implements framework.EnqueueExtensions: only the pod itself can lose its gates.
+func (SchedulingGates) EventsToRegister() []framework.ClusterEventWithHint {
+	return []framework.ClusterEventWithHint{{
+		Event: framework.ClusterEvent{Resource: framework.Pod, Action: framework.UpdatePodSchedulingGatesEliminated},
+		Hint: func(pod *framework.PodInfo, c *framework.Change) bool {
+			return c.NewPod.UID == pod.Pod.UID
+		},
+	}}
+}

@@ -1,0 +1,107 @@
+package plugins
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+
+	"ksim/sim/controlplane/scheduler/framework"
+)
+
+// VolumeBinding keeps pods waiting whose claims do not exist, are going away, or are yet to be bound.
+//
+// Models kube-scheduler's VolumeBinding plugin (pkg/scheduler/framework/plugins/volumebinding, v1.36). Leaves out: finding
+// and binding volumes (claims of class WaitForFirstConsumer count as bindable anywhere), node affinity of volumes, capacity.
+type VolumeBinding struct{ listers *framework.Listers }
+
+// Name implements framework.Plugin.
+func (pl VolumeBinding) Name() string { return volumeBinding }
+
+// PreFilter implements framework.PreFilterPlugin.
+func (pl VolumeBinding) PreFilter(_ *framework.CycleState, pod *framework.PodInfo) ([]string, *framework.Status) {
+	unbound := false
+	for i := range pod.Pod.Spec.Volumes {
+		volume := &pod.Pod.Spec.Volumes[i]
+		name, ephemeral := claimName(pod.Pod, volume)
+		if name == "" {
+			continue
+		}
+		claim := pl.listers.PersistentVolumeClaim(pod.Pod.Namespace, name)
+		reason := ""
+		switch {
+		case claim == nil && ephemeral:
+			reason = fmt.Sprintf("waiting for ephemeral volume controller to create the persistentvolumeclaim %q", name)
+		case claim == nil:
+			reason = fmt.Sprintf("persistentvolumeclaim %q not found", name)
+		case claim.Status.Phase == corev1.ClaimLost:
+			reason = fmt.Sprintf("persistentvolumeclaim %q bound to non-existent persistentvolume %q", name, claim.Spec.VolumeName)
+		case claim.DeletionTimestamp != nil:
+			reason = fmt.Sprintf("persistentvolumeclaim %q is being deleted", name)
+		}
+		if reason != "" {
+			return nil, framework.NewStatus(framework.UnschedulableAndUnresolvable, volumeBinding, reason)
+		}
+		unbound = unbound || claim.Spec.VolumeName == "" && !pl.waitsForConsumer(claim)
+	}
+	if unbound {
+		return nil, framework.NewStatus(framework.UnschedulableAndUnresolvable, volumeBinding,
+			"pod has unbound immediate PersistentVolumeClaims")
+	}
+	return nil, nil
+}
+
+func (pl VolumeBinding) waitsForConsumer(claim *corev1.PersistentVolumeClaim) bool {
+	if claim.Spec.StorageClassName == nil || *claim.Spec.StorageClassName == "" {
+		return false
+	}
+	class := pl.listers.StorageClass(*claim.Spec.StorageClassName)
+	return class != nil && class.VolumeBindingMode != nil && *class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer
+}
+
+func claimName(pod *corev1.Pod, volume *corev1.Volume) (name string, ephemeral bool) {
+	switch {
+	case volume.PersistentVolumeClaim != nil:
+		return volume.PersistentVolumeClaim.ClaimName, false
+	case volume.Ephemeral != nil:
+		return pod.Name + "-" + volume.Name, true
+	}
+	return "", false
+}
+
+// EventsToRegister implements framework.EnqueueExtensions.
+func (pl VolumeBinding) EventsToRegister() []framework.ClusterEventWithHint {
+	return []framework.ClusterEventWithHint{
+		{Event: framework.ClusterEvent{Resource: framework.StorageClass, Action: framework.Add | framework.Update}},
+		{Event: framework.ClusterEvent{Resource: framework.PersistentVolumeClaim, Action: framework.Add | framework.Update},
+			Hint: func(pod *framework.PodInfo, c *framework.Change) bool {
+				if c.NewPVC.Namespace != pod.Pod.Namespace {
+					return false
+				}
+				for i := range pod.Pod.Spec.Volumes {
+					if name, _ := claimName(pod.Pod, &pod.Pod.Spec.Volumes[i]); name == c.NewPVC.Name {
+						return true
+					}
+				}
+				return false
+			}},
+		{Event: framework.ClusterEvent{Resource: framework.Node, Action: framework.Add | framework.UpdateNodeLabel}},
+	}
+}
+
+// DynamicResources stands for the plugin of that name, which on every cluster of its releases says that it cannot help.
+//
+// Models the PostFilter of kube-scheduler's DynamicResources plugin (pkg/scheduler/framework/plugins/dynamicresources,
+// v1.36) for pods without claims. Leaves out: devices and claims.
+type DynamicResources struct{}
+
+var nothingToDeallocate = framework.NewStatus(framework.Unschedulable, dynamicResources, "no new claims to deallocate")
+
+// Name implements framework.Plugin.
+func (DynamicResources) Name() string { return dynamicResources }
+
+// PostFilter implements framework.PostFilterPlugin.
+func (DynamicResources) PostFilter(*framework.CycleState, *framework.PodInfo, *framework.NodeToStatus) (
+	*framework.PostFilterResult, *framework.Status) {
+	return nil, nothingToDeallocate
+}

@@ -1,0 +1,62 @@
+package queue
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"ksim/sim/controlplane/scheduler/framework"
+)
+
+// Nominator remembers which pods wait for room on which node.
+//
+// Models kube-scheduler's nominator (pkg/scheduler/backend/queue/nominator.go, v1.36).
+type Nominator struct {
+	byNode map[string][]*framework.PodInfo
+	nodeOf map[types.UID]string
+}
+
+func newNominator() *Nominator {
+	return &Nominator{byNode: map[string][]*framework.PodInfo{}, nodeOf: map[types.UID]string{}}
+}
+
+// AddNominatedPod notes that a pod waits for room on a node; "" stands for the node that the pod's status names, if any.
+func (n *Nominator) AddNominatedPod(pod *framework.PodInfo, node string) {
+	n.DeleteNominatedPodIfExists(pod.Pod.UID)
+	if node == "" {
+		node = pod.Pod.Status.NominatedNodeName
+	}
+	if node != "" {
+		n.nodeOf[pod.Pod.UID] = node
+		n.byNode[node] = append(n.byNode[node], pod)
+	}
+}
+
+// updateNominatedPod takes over a newer version of a pod. One that was nominated here and whose status does not say so
+// yet stays nominated.
+func (n *Nominator) updateNominatedPod(old *corev1.Pod, pod *framework.PodInfo) {
+	node := ""
+	if old.Status.NominatedNodeName == "" && pod.Pod.Status.NominatedNodeName == "" {
+		node = n.nodeOf[pod.Pod.UID]
+	}
+	n.AddNominatedPod(pod, node)
+}
+
+// DeleteNominatedPodIfExists forgets a pod.
+func (n *Nominator) DeleteNominatedPodIfExists(uid types.UID) {
+	node, known := n.nodeOf[uid]
+	if !known {
+		return
+	}
+	delete(n.nodeOf, uid)
+	n.byNode[node] = slices.DeleteFunc(slices.Clone(n.byNode[node]), func(p *framework.PodInfo) bool {
+		return p.Pod.UID == uid
+	})
+	if len(n.byNode[node]) == 0 {
+		delete(n.byNode, node)
+	}
+}
+
+// NominatedPodsForNode returns the pods that wait for room on a node. The slice must not be changed.
+func (n *Nominator) NominatedPodsForNode(node string) []*framework.PodInfo { return n.byNode[node] }
