@@ -34,7 +34,7 @@ type server struct {
 // port in use.
 func Main(p *hardware.Process, argv []string) {
 	path := ConfigPath
-	for i := 1; i+1 < len(argv); i++ {
+	for i := 0; i+1 < len(argv); i++ {
 		if argv[i] == "-f" {
 			path = argv[i+1]
 		}

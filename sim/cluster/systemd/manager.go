@@ -13,7 +13,7 @@ import (
 // UnitDir is where unit files lie.
 const UnitDir = "/etc/systemd/system"
 
-// Program is an executable: what a process of that name does with its arguments.
+// Program is an executable: what a process of that name does with its arguments, the program's name not among them.
 type Program func(p *hardware.Process, argv []string)
 
 // Manager is the init of one machine.
@@ -241,7 +241,7 @@ func (s *Manager) run(u *service) {
 		return
 	}
 	s.enter(u, Active)
-	p := s.machine.Start(name, func(p *hardware.Process) { program(p, argv) })
+	p := s.machine.Start(name, func(p *hardware.Process) { program(p, argv[1:]) })
 	u.process = p
 	p.Wait(scope, func(status hardware.ExitStatus) { s.exited(u, status) })
 }
