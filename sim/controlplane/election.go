@@ -70,9 +70,9 @@ func NewLeaderElector(p *hardware.Process, client api.Client, config LeaderElect
 		return nil, errors.New("renewDeadline must be greater than retryPeriod*JitterFactor")
 	}
 	random := p.Scope().Rand(p.Machine().Name + "/" + p.Name + "/leader-election")
-	identity := p.Machine().Name + "_" + newUUID(random)
+	identity := p.Machine().Name + "_" + api.NewUUID(random)
 	elector := &LeaderElector{Identity: identity, config: config, process: p, kernel: p.Kernel(), client: client,
-		random: random, recorder: NewRecorder(client, identity).On("", p.Machine().Clock().Now)}
+		random: random, recorder: NewRecorder(client, config.Name).On("", p.Machine().Clock().Now)}
 	lock, err := newResourceLock(client, config)
 	elector.lock = lock
 	return elector, err
@@ -286,12 +286,4 @@ func (le *LeaderElector) record(what string, event sim.Event) {
 	event.Object = le.object()
 	le.kernel.Because(le.recorder.Record(Event{Resource: le.lock.resource(), Object: le.lock.object(),
 		Reason: "LeaderElection", Message: le.Identity + " " + what, Trace: event}))
-}
-
-// newUUID draws a version 4 UUID.
-func newUUID(random *sim.Stream) string {
-	hi, lo := random.Uint64(), random.Uint64()
-	hi = hi&^0xf000 | 0x4000
-	lo = lo&^(3<<62) | 2<<62
-	return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", hi>>32, hi>>16&0xffff, hi&0xffff, lo>>48, lo&(1<<48-1))
 }

@@ -1,0 +1,217 @@
+package controllers
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ksim/sim"
+	"ksim/sim/api"
+	"ksim/sim/controlplane"
+	"ksim/sim/hardware"
+)
+
+// Models kube-controller-manager's main (cmd/kube-controller-manager/app/controllermanager.go, v1.36): flags, health port,
+// leader election, start of the controllers. Leaves out: leader migration, per-controller clients and credentials.
+
+// manager is what the controllers of one process share.
+type manager struct {
+	process *hardware.Process
+	kernel  *sim.Kernel
+	scope   *sim.Scope
+	client  api.Client
+	release *api.Release
+	options *Options
+
+	informers []starter
+	byType    map[*api.Resource]any
+
+	pods        *controlplane.Informer[*corev1.Pod]
+	podsByNode  *controlplane.Index[*corev1.Pod]
+	podsByOwner *controlplane.Index[*corev1.Pod] // by the controller's UID; orphans by orphansOf(namespace)
+	nodes       *controlplane.Informer[*corev1.Node]
+	leases      *controlplane.Informer[*coordinationv1.Lease]
+	replicaSets *controlplane.Informer[*appsv1.ReplicaSet]
+	daemonSets  *controlplane.Informer[*appsv1.DaemonSet]
+	rsByOwner   *controlplane.Index[*appsv1.ReplicaSet]
+}
+
+type starter interface {
+	controlplane.Syncer
+	Start()
+}
+
+// View is what a kube-controller-manager shows to observers (hardware.Process.View).
+type View struct{ Elector *controlplane.LeaderElector }
+
+// IsLeader reports whether the process believes that it holds the lock; true without leader election.
+func (v *View) IsLeader() bool { return v.Elector == nil || v.Elector.IsLeader() }
+
+// Main is the program kube-controller-manager of a release (v1.36); argv has no program name.
+func Main(p *hardware.Process, argv []string, version string) {
+	release, err := api.ParseRelease(version)
+	if err != nil {
+		p.Exit(1, err.Error())
+		return
+	}
+	options := newOptions(release)
+	if !options.flags(release).ParseOrExit(p, argv) {
+		return
+	}
+	config, err := clientConfig(p, options)
+	if err != nil {
+		p.Exit(1, err.Error())
+		return
+	}
+	config.UserAgent = "kube-controller-manager/" + release.Version()
+	health := controlplane.ListenHealth(p, options.SecurePort, func() error { return nil })
+	if !p.Alive() {
+		return
+	}
+	run := &View{}
+	p.Publish(run)
+	p.Go("kube-controller-manager", func(proc *sim.Proc) {
+		client := controlplane.NewClient(p, config)
+		if options.AuthenticationKubeconfig != "" {
+			if err := controlplane.LookUpAuthentication(proc, client); err != nil {
+				p.Exit(1, err.Error())
+				return
+			}
+		}
+		health.Serve()
+		start(proc, newManager(p, client, release, options), run)
+	})
+}
+
+func clientConfig(p *hardware.Process, o *Options) (controlplane.ClientConfig, error) {
+	config := controlplane.ClientConfig{User: "system:kube-controller-manager"}
+	if o.Kubeconfig == "" && o.Master == "" {
+		return config, fmt.Errorf("invalid configuration: no configuration has been provided, try setting KUBERNETES_MASTER environment variable")
+	}
+	if o.Kubeconfig != "" {
+		var err error
+		if config, err = controlplane.ReadKubeconfig(p, o.Kubeconfig); err != nil {
+			return config, err
+		}
+	}
+	if o.Master != "" {
+		config.Server = o.Master
+	}
+	return config, nil
+}
+
+// start competes for the lock and runs the controllers while it is held; losing it ends the process.
+func start(p *sim.Proc, m *manager, view *View) {
+	if !m.options.LeaderElect {
+		m.runControllers(p)
+		return
+	}
+	// The lock's client shares the connection of the others, as client-go's transport cache has it.
+	elector, err := controlplane.NewLeaderElector(m.process, m.client, m.options.LeaderElection)
+	if err != nil {
+		m.process.Exit(1, "error creating lock: "+err.Error())
+		return
+	}
+	view.Elector = elector
+	elector.Run(p, m.runControllers)
+	why := "leaderelection lost/stopped" // v1.36
+	if m.release.Minor < 36 {
+		why = "leaderelection lost"
+	}
+	m.process.Exit(1, why)
+}
+
+func newManager(p *hardware.Process, client api.Client, release *api.Release, options *Options) *manager {
+	m := &manager{process: p, kernel: p.Kernel(), scope: client.Scope(), client: client, release: release,
+		options: options, byType: map[*api.Resource]any{}}
+	m.pods = informerFor[*corev1.Pod](m, api.Pods)
+	m.podsByNode = m.pods.Index(func(pod *corev1.Pod) string { return pod.Spec.NodeName })
+	m.podsByOwner = m.pods.Index(podOwner)
+	m.nodes = informerFor[*corev1.Node](m, api.Nodes)
+	m.leases = controlplane.NewInformer[*coordinationv1.Lease](client, controlplane.InformerConfig{Resource: api.Leases})
+	m.informers = append(m.informers, m.leases)
+	m.byType[api.Leases] = m.leases
+	m.replicaSets = informerFor[*appsv1.ReplicaSet](m, api.ReplicaSets)
+	m.rsByOwner = m.replicaSets.Index(func(rs *appsv1.ReplicaSet) string { return controllerUID(rs) })
+	m.daemonSets = informerFor[*appsv1.DaemonSet](m, api.DaemonSets)
+	return m
+}
+
+// informerFor returns the process's informer of a resource, making it when it is first asked for.
+func informerFor[T api.Object](m *manager, resource *api.Resource) *controlplane.Informer[T] {
+	if inf, ok := m.byType[resource].(*controlplane.Informer[T]); ok {
+		return inf
+	}
+	inf := controlplane.NewInformer[T](m.client, controlplane.InformerConfig{Resource: resource})
+	m.byType[resource] = inf
+	m.informers = append(m.informers, inf)
+	return inf
+}
+
+// runControllers makes all controllers, fills their caches and starts them.
+func (m *manager) runControllers(p *sim.Proc) {
+	// If the API server is not running we should wait for some time and fail only then.
+	if err := controlplane.WaitForAPIServer(p, m.client, 10*time.Second); err != nil {
+		m.process.Exit(1, err.Error())
+		return
+	}
+	type controller interface{ run() }
+	controllers := []controller{newNodeLifecycle(m), newTaintEviction(m)}
+	controllers = append(controllers, newReplicaSetController(m))
+	for _, inf := range m.informers {
+		inf.Start()
+	}
+	for _, c := range controllers {
+		c.run()
+	}
+}
+
+// whenSynced runs fn in a process when the informers have synced, as every controller's Run does.
+func (m *manager) whenSynced(name string, fn func(p *sim.Proc), informers ...controlplane.Syncer) {
+	m.scope.Go(name, func(p *sim.Proc) {
+		controlplane.WaitForSync(p, informers...)
+		fn(p)
+	})
+}
+
+// recorder returns an event recorder that reports as that component of the manager.
+func (m *manager) recorder(component string) *controlplane.Recorder {
+	return controlplane.NewRecorder(m.client, component).On("", m.process.Machine().Clock().Now)
+}
+
+// now is what the machine's clock shows, as objects' timestamps have it.
+func (m *manager) now() metav1.Time {
+	return metav1.NewTime(m.process.Machine().Clock().Now().Truncate(time.Second))
+}
+
+// because makes the write that an object came from the current cause.
+func (m *manager) because(obj api.Object) { m.kernel.Because(api.CauseOf(m.kernel, obj)) }
+
+// emit writes a trace event and makes it the cause of what follows.
+func (m *manager) emit(e sim.Event) sim.EventID {
+	id := m.scope.Emit(e)
+	m.kernel.Because(id)
+	return id
+}
+
+// seconds writes a duration as 53.1 s, or 50 s when it is whole.
+func seconds(d time.Duration) string {
+	tenths := int64(d.Round(100*time.Millisecond) / (100 * time.Millisecond))
+	if tenths%10 == 0 {
+		return fmt.Sprintf("%d s", tenths/10)
+	}
+	return fmt.Sprintf("%d.%d s", tenths/10, tenths%10)
+}
+
+// plural writes 1 pod, 2 pods.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %s", n, strings.TrimSuffix(noun, "s")+"s")
+}

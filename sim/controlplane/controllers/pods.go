@@ -1,0 +1,105 @@
+package controllers
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ksim/sim/api"
+)
+
+// Models what controllers ask of pods (pkg/api/v1/pod/util.go, pkg/controller/controller_utils.go, v1.36).
+
+// controllerOf returns the owner reference with controller set, nil if there is none. It does not copy.
+func controllerOf(obj api.Object) *metav1.OwnerReference {
+	return metav1.GetControllerOfNoCopy(obj)
+}
+
+func controllerUID(obj api.Object) string {
+	if ref := controllerOf(obj); ref != nil {
+		return string(ref.UID)
+	}
+	return ""
+}
+
+// podOwner is the index value of a pod: its controller's UID, or that it is an orphan of its namespace.
+func podOwner(pod *corev1.Pod) string {
+	if ref := controllerOf(pod); ref != nil {
+		return string(ref.UID)
+	}
+	return orphansOf(pod.Namespace)
+}
+
+func orphansOf(namespace string) string { return "orphans/" + namespace }
+
+// isActive reports whether a pod counts as a replica: neither ended nor being deleted.
+func isActive(pod *corev1.Pod) bool {
+	return pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed && pod.DeletionTimestamp == nil
+}
+
+func isTerminal(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}
+
+// podCondition returns a condition of the pod, nil if it has none of that type.
+func podCondition(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCondition {
+	for i := range pod.Status.Conditions {
+		if pod.Status.Conditions[i].Type == kind {
+			return &pod.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+func isPodReady(pod *corev1.Pod) bool {
+	c := podCondition(pod, corev1.PodReady)
+	return c != nil && c.Status == corev1.ConditionTrue
+}
+
+// isPodAvailable reports whether the pod has been ready for minReadySeconds.
+func isPodAvailable(pod *corev1.Pod, minReadySeconds int32, now metav1.Time) bool {
+	c := podCondition(pod, corev1.PodReady)
+	if c == nil || c.Status != corev1.ConditionTrue {
+		return false
+	}
+	if minReadySeconds == 0 {
+		return true
+	}
+	since := c.LastTransitionTime
+	return !since.IsZero() && !since.Add(time.Duration(minReadySeconds)*time.Second).After(now.Time)
+}
+
+// setPodCondition sets a condition on a pod of one's own; it reports whether anything changed.
+func setPodCondition(pod *corev1.Pod, condition corev1.PodCondition) bool {
+	old := podCondition(pod, condition.Type)
+	if old == nil {
+		pod.Status.Conditions = append(pod.Status.Conditions, condition)
+		return true
+	}
+	if old.Status == condition.Status {
+		condition.LastTransitionTime = old.LastTransitionTime
+	}
+	if old.Status == condition.Status && old.Reason == condition.Reason && old.Message == condition.Message &&
+		old.LastProbeTime.Equal(&condition.LastProbeTime) {
+		return false
+	}
+	*old = condition
+	return true
+}
+
+// podFromTemplate makes a pod as a controller does: its name is generated from the owner's.
+func podFromTemplate(template *corev1.PodTemplateSpec, owner api.Object, ref *metav1.OwnerReference) *corev1.Pod {
+	copied := template.DeepCopy()
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: owner.GetNamespace(), GenerateName: owner.GetName() + "-",
+		Labels: copied.Labels, Annotations: copied.Annotations, Finalizers: copied.Finalizers}, Spec: copied.Spec}
+	if ref != nil {
+		pod.OwnerReferences = []metav1.OwnerReference{*ref}
+	}
+	return pod
+}
+
+// ownerReference names owner as the controller of what it owns.
+func ownerReference(owner api.Object) *metav1.OwnerReference {
+	return metav1.NewControllerRef(owner, api.ResourceOf(owner).GVK)
+}
