@@ -1,0 +1,247 @@
+package apiserver
+
+import (
+	"slices"
+	"sort"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ksim/sim"
+	"ksim/sim/api"
+	"ksim/sim/hardware"
+)
+
+// bookmarkPeriod is how often a watcher is told the revision that it has reached (cacher.go defaultBookmarkFrequency).
+const bookmarkPeriod = time.Minute
+
+// tooLargeCause is what clients look for in the error (apimachinery pkg/apis/meta/v1 CauseTypeResourceVersionTooLarge).
+var tooLargeCause = []metav1.StatusCause{{Type: metav1.CauseTypeResourceVersionTooLarge, Message: "Too large resource version"}}
+
+// scopeKey groups watchers by what they ask for, so that an event is shown only to those whom it may concern
+// (cacher.go indexedWatchers).
+type scopeKey struct{ namespace, name, node string }
+
+// watcher is one client's watch.
+type watcher struct {
+	id       uint64
+	cache    *watchCache
+	call     *hardware.Call
+	scope    scopeKey
+	filter   filter
+	after    int64 // events up to this revision are none of its business
+	sent     int64 // revision of the last event or bookmark
+	bookmark bool
+	closed   bool
+	timer    sim.Timer
+}
+
+// watcherSet is all watchers of a cache.
+type watcherSet struct {
+	cache     *watchCache
+	lastID    uint64
+	all       []*watcher // by id
+	groups    map[scopeKey][]*watcher
+	bookmarks []bookmarkDue
+	timer     sim.Timer
+	marked    *api.WatchEvent // the bookmark of the newest revision for which there was one
+	markedAt  int64
+}
+
+type bookmarkDue struct {
+	at      sim.Time
+	watcher *watcher
+}
+
+func (s *watcherSet) init(c *watchCache) {
+	s.cache = c
+	s.groups = map[scopeKey][]*watcher{}
+}
+
+// add registers a watcher that ends after lifetime.
+func (s *watcherSet) add(w *watcher, lifetime time.Duration) {
+	s.lastID++
+	w.id, w.cache = s.lastID, s.cache
+	s.all = append(s.all, w)
+	s.groups[w.scope] = append(s.groups[w.scope], w)
+	w.call.OnCancel(func() { s.remove(w) })
+	w.timer = s.cache.server.scope.After(lifetime, "watch time-out", func() { s.end(w) })
+	if w.bookmark {
+		s.bookmarkLater(w)
+	}
+}
+
+func (s *watcherSet) remove(w *watcher) {
+	if w.closed {
+		return
+	}
+	w.closed = true
+	w.timer.Stop()
+	i := sort.Search(len(s.all), func(i int) bool { return s.all[i].id >= w.id })
+	s.all = slices.Delete(s.all, i, i+1)
+	group := s.groups[w.scope]
+	i = sort.Search(len(group), func(i int) bool { return group[i].id >= w.id })
+	if group = slices.Delete(group, i, i+1); len(group) == 0 {
+		delete(s.groups, w.scope)
+	} else {
+		s.groups[w.scope] = group
+	}
+}
+
+// end closes a watch regularly.
+func (s *watcherSet) end(w *watcher) {
+	s.remove(w)
+	w.call.Reply(&api.Response{Status: 200})
+}
+
+// closeAll ends all watches, as when the cache begins anew.
+func (s *watcherSet) closeAll() {
+	for _, w := range slices.Clone(s.all) {
+		s.end(w)
+	}
+}
+
+// dispatch shows an event to the watchers that it may concern, in the order of their groups and, within, of their start.
+func (s *watcherSet) dispatch(ev *cacheEvent) {
+	if len(s.all) == 0 {
+		return
+	}
+	s.cache.server.kernel.Because(ev.cause)
+	s.deliver(scopeKey{}, ev)
+	s.deliver(scopeKey{namespace: ev.namespace, name: ev.name}, ev)
+	if ev.namespace != "" {
+		s.deliver(scopeKey{namespace: ev.namespace}, ev)
+		s.deliver(scopeKey{name: ev.name}, ev)
+	}
+	if s.cache.byNode != nil {
+		s.deliverByNode(ev)
+	}
+}
+
+// deliverByNode shows a pod's event to those who watch its node, old or new.
+func (s *watcherSet) deliverByNode(ev *cacheEvent) {
+	is, was := s.cache.nodeOf(ev.current), s.cache.nodeOf(ev.previous)
+	for _, node := range [...]string{is, was} {
+		if node == "" {
+			continue
+		}
+		s.deliver(scopeKey{node: node}, ev)
+		s.deliver(scopeKey{namespace: ev.namespace, node: node}, ev)
+		if is == was {
+			return
+		}
+	}
+}
+
+func (s *watcherSet) deliver(key scopeKey, ev *cacheEvent) {
+	for _, w := range s.groups[key] {
+		w.show(ev)
+	}
+}
+
+// show sends an event to the watcher if it has a place in what the watcher sees: an object that comes to match is added,
+// one that no longer does is deleted.
+func (w *watcher) show(ev *cacheEvent) {
+	if ev.revision <= w.after {
+		return
+	}
+	c := w.cache
+	is := ev.current != nil && w.sees(c, ev.current)
+	was := ev.previous != nil && w.sees(c, ev.previous)
+	switch {
+	case is && was:
+		w.call.Send(ev.message(c, api.Modified))
+	case is:
+		w.call.Send(ev.message(c, api.Added))
+	case was:
+		w.call.Send(ev.message(c, api.Deleted))
+	default:
+		return
+	}
+	w.sent = ev.revision
+}
+
+// sees reports whether a version is one that the watcher wants. Of its scope only the node can change.
+func (w *watcher) sees(c *watchCache, v *version) bool {
+	return (w.scope.node == "" || c.nodeOf(v) == w.scope.node) && w.filter.matches(c, v)
+}
+
+// message makes the watch event once for all watchers.
+func (ev *cacheEvent) message(c *watchCache, t api.EventType) *api.WatchEvent {
+	slot := 0
+	switch t {
+	case api.Modified:
+		slot = 1
+	case api.Deleted:
+		slot = 2
+	}
+	if m := ev.messages[slot]; m != nil {
+		return m
+	}
+	m := &api.WatchEvent{Type: t, Cause: ev.cause}
+	if t == api.Deleted {
+		// The last state, with the revision of the deletion (or of the change that took it out of sight).
+		m.Object = c.object(ev.previous).DeepCopyObject().(api.Object)
+		m.Object.SetResourceVersion(formatRevision(ev.revision))
+	} else {
+		m.Object = c.object(ev.current)
+	}
+	ev.messages[slot] = m
+	return m
+}
+
+func (s *watcherSet) bookmarkLater(w *watcher) {
+	// Whole seconds, so that one timer serves many (cacher.go watcherBookmarkTimeBuckets).
+	at := (s.cache.server.kernel.Now().Add(bookmarkPeriod) / sim.Time(time.Second)) * sim.Time(time.Second)
+	s.bookmarks = append(s.bookmarks, bookmarkDue{at, w})
+	if !s.timer.Pending() {
+		s.timer = s.cache.server.scope.At(at, "bookmarks", s.sendBookmarks)
+	}
+}
+
+// sendBookmarks tells those who are due how far they are, if that is further than they know.
+func (s *watcherSet) sendBookmarks() {
+	now := s.cache.server.kernel.Now()
+	n := 0
+	for n < len(s.bookmarks) && s.bookmarks[n].at <= now {
+		n++
+	}
+	due := slices.Clone(s.bookmarks[:n])
+	s.bookmarks = s.bookmarks[n:]
+	for _, d := range due {
+		w := d.watcher
+		if w.closed {
+			continue
+		}
+		if revision := s.cache.revision; revision > w.sent && revision > w.after {
+			w.call.Send(s.bookmark(revision))
+			w.sent = revision
+		}
+		s.bookmarkLater(w)
+	}
+	if len(s.bookmarks) > 0 && !s.timer.Pending() {
+		s.timer = s.cache.server.scope.At(s.bookmarks[0].at, "bookmarks", s.sendBookmarks)
+	}
+}
+
+func (s *watcherSet) bookmark(revision int64) *api.WatchEvent {
+	if s.marked == nil || s.markedAt != revision {
+		object := s.cache.resource.New()
+		object.GetObjectKind().SetGroupVersionKind(s.cache.resource.GVK)
+		object.SetResourceVersion(formatRevision(revision))
+		s.marked, s.markedAt = &api.WatchEvent{Type: api.Bookmark, Object: object}, revision
+	}
+	return s.marked
+}
+
+// nodeOf returns the node that a pod is bound to, "" for none.
+func (c *watchCache) nodeOf(v *version) string {
+	if v == nil {
+		return ""
+	}
+	if pod, ok := c.object(v).(*corev1.Pod); ok {
+		return pod.Spec.NodeName
+	}
+	return ""
+}
