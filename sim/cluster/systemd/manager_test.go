@@ -37,7 +37,7 @@ const always = "[Service]\nExecStart=/usr/bin/job \\\n  --a=1 --b\nRestart=alway
 
 func TestServiceStartsAtBootAndIsRestarted(t *testing.T) {
 	k, s, starts := newMachine(t, always, 5*time.Second)
-	until(t, k, 20*time.Second)
+	until(t, k, 22*time.Second)
 	require.Equal(t, []string{"0:00.001 [--a=1 --b]", "0:15.002 [--a=1 --b]"}, *starts)
 	status, err := s.Status("job")
 	require.NoError(t, err)
