@@ -26,6 +26,7 @@ type Kernel struct {
 	trace      *Trace
 	observers  []func(Event)
 	invariants []invariant
+	memos      map[any]any
 	closed     bool
 }
 
