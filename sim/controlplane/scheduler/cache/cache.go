@@ -84,6 +84,7 @@ func (c *Cache) refresh() {
 	c.list, c.withAffinity, c.withAnti = c.list[:0:0], nil, nil
 	for _, name := range c.tree.list() {
 		info := c.nodes[name]
+		info.Order = len(c.list)
 		c.list = append(c.list, info)
 		if len(info.PodsWithAffinity) > 0 {
 			c.withAffinity = append(c.withAffinity, info)

@@ -1,6 +1,10 @@
 package framework
 
-import "time"
+import (
+	"time"
+
+	"ksim/sim/api"
+)
 
 // Features are the facts of one release that scheduling depends on.
 type Features struct {
@@ -29,32 +33,33 @@ type Features struct {
 	BalancedSkipsBestEffort bool
 	// UnresolvableFit keeps preemption away from nodes that are too small when empty (in 1.34.1, not in 1.31.0).
 	UnresolvableFit bool
-	// PodMaxInUnschedulablePods is how long a pod waits for an event before it is tried anyway: 5 min from 1.24, 60 s before.
+	// PodMaxInUnschedulablePods is how long a pod waits for an event before it is tried anyway: 5 min from 1.24,
+	// 60 s before.
 	PodMaxInUnschedulablePods time.Duration
 	// ReleaseOnCancel releases the lease on SIGTERM (1.22).
 	ReleaseOnCancel bool
+	// Weights are those of the score plugins.
+	Weights api.ScoreWeights
 }
 
-// FeaturesOf returns the facts of v1.minor.
-func FeaturesOf(minor int) *Features {
-	f := &Features{
+// FeaturesOf returns the facts of a release.
+func FeaturesOf(release *api.Release) *Features {
+	minor := release.Minor
+	return &Features{
 		Minor:                     minor,
-		QueueingHints:             minor >= 32,
+		QueueingHints:             release.QueueingHints,
 		EventsPerPlugin:           minor >= 22,
-		PopFromBackoffQ:           minor >= 33,
-		AsyncPreemption:           minor >= 33,
+		PopFromBackoffQ:           release.PopFromBackoffQ,
+		AsyncPreemption:           release.AsyncPreemption,
 		PodLevelResources:         minor >= 34,
 		NodeInclusionPolicy:       minor >= 26,
-		SystemDefaultSpreading:    minor >= 20,
+		SystemDefaultSpreading:    release.DefaultSpreading,
 		DynamicResources:          minor >= 34,
 		BalancedChange:            minor >= 36,
 		BalancedSkipsBestEffort:   minor >= 34,
 		UnresolvableFit:           minor >= 34,
-		PodMaxInUnschedulablePods: 5 * time.Minute,
-		ReleaseOnCancel:           minor >= 22,
+		PodMaxInUnschedulablePods: release.UnschedulableFlush,
+		ReleaseOnCancel:           release.SchedulerReleasesLock,
+		Weights:                   release.Scores,
 	}
-	if minor < 24 {
-		f.PodMaxInUnschedulablePods = time.Minute
-	}
-	return f
 }

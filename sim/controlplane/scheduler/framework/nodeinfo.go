@@ -18,6 +18,8 @@ type NodeInfo struct {
 	Images                       map[string]int64 // size in bytes by name
 	// Slot numbers the nodes that the cache knows; it is for tables beside it.
 	Slot int
+	// Order is the node's place in Handle.Nodes.
+	Order int
 
 	node      *corev1.Node
 	hostname  label

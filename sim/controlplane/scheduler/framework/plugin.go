@@ -202,16 +202,6 @@ func (m *NodeToStatus) At(i int) *Status {
 	return m.absent
 }
 
-// Of returns the status of the node of that name, that of absent nodes if there is none.
-func (m *NodeToStatus) Of(name string) *Status {
-	for i, node := range m.nodes {
-		if node.Name() == name {
-			return m.At(i)
-		}
-	}
-	return m.absent
-}
-
 // NodesForStatusCode returns the nodes whose status has that code, in order.
 func (m *NodeToStatus) NodesForStatusCode(code Code) []*NodeInfo {
 	var nodes []*NodeInfo

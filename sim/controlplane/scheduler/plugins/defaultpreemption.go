@@ -105,11 +105,11 @@ func (pl *DefaultPreemption) ineligible(pod *corev1.Pod, m *framework.NodeToStat
 		return "not eligible due to preemptionPolicy=Never."
 	}
 	nominated := pod.Status.NominatedNodeName
-	if nominated == "" || m.Of(nominated).Code == framework.UnschedulableAndUnresolvable {
+	if nominated == "" {
 		return ""
 	}
 	node := pl.Node(nominated)
-	if node == nil {
+	if node == nil || m.At(node.Order).Code == framework.UnschedulableAndUnresolvable {
 		return ""
 	}
 	for _, other := range node.Pods {
@@ -141,10 +141,6 @@ func (pl *DefaultPreemption) findCandidates(state *framework.CycleState, pod *fr
 	if len(nodes) == 0 {
 		return nil
 	}
-	place := map[*framework.NodeInfo]int{}
-	for i, node := range pl.Nodes() {
-		place[node] = i
-	}
 	offset := pl.Listers.RandomBelow(len(nodes))
 	enough := min(max(len(nodes)*minCandidateNodesPercentage/100, minCandidateNodesAbsolute), len(nodes))
 	budgets := pl.Listers.PodDisruptionBudgets()
@@ -154,7 +150,7 @@ func (pl *DefaultPreemption) findCandidates(state *framework.CycleState, pod *fr
 		victims, violations, s := pl.selectVictimsOnNode(state.Clone(), pod, node.Snapshot(), budgets)
 		switch {
 		case s != nil:
-			statuses.Set(place[node], s)
+			statuses.Set(node.Order, s)
 			continue
 		case violations == 0:
 			harmless = append(harmless, candidate{node, victims, 0})

@@ -58,8 +58,11 @@ func (q *PriorityQueue) AssignedPodAdded(change framework.Change, namespaceLabel
 }
 
 func (q *PriorityQueue) miss(changes ...framework.Change) {
-	if len(q.inFlight) > 0 {
-		q.missed = append(q.missed, changes...)
+	if len(q.inFlight) == 0 {
+		return
+	}
+	for _, change := range changes {
+		q.missed = append(q.missed, missedChange{change, q.kernel.Cause()})
 	}
 }
 

@@ -21,12 +21,9 @@ func newNominator() *Nominator {
 	return &Nominator{byNode: map[string][]*framework.PodInfo{}, nodeOf: map[types.UID]string{}}
 }
 
-// AddNominatedPod notes that a pod waits for room on a node; "" stands for the node that the pod's status names, if any.
+// AddNominatedPod notes that a pod waits for room on a node; "": on none.
 func (n *Nominator) AddNominatedPod(pod *framework.PodInfo, node string) {
 	n.DeleteNominatedPodIfExists(pod.Pod.UID)
-	if node == "" {
-		node = pod.Pod.Status.NominatedNodeName
-	}
 	if node != "" {
 		n.nodeOf[pod.Pod.UID] = node
 		n.byNode[node] = append(n.byNode[node], pod)
@@ -36,7 +33,7 @@ func (n *Nominator) AddNominatedPod(pod *framework.PodInfo, node string) {
 // updateNominatedPod takes over a newer version of a pod. One that was nominated here and whose status does not say so
 // yet stays nominated.
 func (n *Nominator) updateNominatedPod(old *corev1.Pod, pod *framework.PodInfo) {
-	node := ""
+	node := pod.Pod.Status.NominatedNodeName
 	if old.Status.NominatedNodeName == "" && pod.Pod.Status.NominatedNodeName == "" {
 		node = n.nodeOf[pod.Pod.UID]
 	}

@@ -83,14 +83,19 @@ type PriorityQueue struct {
 	sequence uint64
 
 	inFlight map[types.UID]*QueuedPodInfo
-	missed   []framework.Change // while pods were in flight
+	missed   []missedChange // while pods were in flight
 	ready    sim.Signal
-	closed   bool
 
 	started    sim.Time
 	running    bool
 	backoffAt  sim.Timer
 	leftoverAt sim.Timer
+}
+
+// missedChange is an event that a pod in flight could not be told of.
+type missedChange struct {
+	framework.Change
+	cause sim.EventID
 }
 
 // registration is an event that a plugin wants to hear of.
@@ -166,7 +171,7 @@ func (q *PriorityQueue) Add(pod *framework.PodInfo) {
 	q.sequence++
 	info := &QueuedPodInfo{PodInfo: pod, Timestamp: q.kernel.Now(), sequence: q.sequence}
 	if q.moveToActiveQ(info) {
-		q.AddNominatedPod(pod, "")
+		q.AddNominatedPod(pod, pod.Pod.Status.NominatedNodeName)
 	}
 }
 
@@ -217,6 +222,7 @@ func (q *PriorityQueue) AddUnschedulableIfNotPresent(info *QueuedPodInfo) {
 		info.errors = 0
 	}
 	info.Timestamp, info.backoffExpiration = q.kernel.Now(), 0
+	q.explain(info, 0)
 	if q.worthRetryingAlready(info) {
 		q.requeue(info)
 		return
@@ -230,7 +236,8 @@ func (q *PriorityQueue) worthRetryingAlready(info *QueuedPodInfo) bool {
 		return true
 	}
 	for i := range q.missed {
-		if !q.config.Features.QueueingHints || q.isPodWorthRequeuing(info, &q.missed[i]) {
+		if !q.config.Features.QueueingHints || q.isPodWorthRequeuing(info, &q.missed[i].Change) {
+			info.Cause = q.missed[i].cause
 			return true
 		}
 	}
@@ -299,7 +306,9 @@ func (q *PriorityQueue) Delete(uid types.UID) {
 }
 
 // Holds reports whether a pod is in the queue or in flight.
-func (q *PriorityQueue) Holds(uid types.UID) bool { return q.byUID[uid] != nil || q.inFlight[uid] != nil }
+func (q *PriorityQueue) Holds(uid types.UID) bool {
+	return q.byUID[uid] != nil || q.inFlight[uid] != nil
+}
 
 // Activate moves a pod to the active queue at once, whatever it waits for.
 func (q *PriorityQueue) Activate(uid types.UID) {
