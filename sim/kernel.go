@@ -78,6 +78,21 @@ func (k *Kernel) Invariant(name string, check func() error) {
 	k.invariants = append(k.invariants, invariant{name, check})
 }
 
+// Memo returns what make made for key in this simulation, calling it the first time. It is for memories that save the
+// simulator work (one decoding of the same bytes for everybody) and that nothing simulated could notice: they would be
+// package-level variables if simulations did not run side by side. key should be of a type of the caller's own.
+func (k *Kernel) Memo(key any, make func() any) any {
+	value, ok := k.memos[key]
+	if !ok {
+		value = make()
+		if k.memos == nil {
+			k.memos = map[any]any{}
+		}
+		k.memos[key] = value
+	}
+	return value
+}
+
 // NextAt returns when the next event is due; ok is false when there is none.
 func (k *Kernel) NextAt() (at Time, ok bool) {
 	if len(k.queue.items) == 0 {
