@@ -13,14 +13,16 @@ import (
 	"ksim/sim/hardware"
 )
 
-// Models client-go's REST client (rest/request.go, rest/with_retry.go, v0.36): one connection an address for all requests and
-// watches, errors with the request's URL, up to ten retries of answers that say Retry-After, reads sent again after a
-// connection broke. Leaves out: client-side rate limits (--kube-api-qps), streaming lists, warnings, certificates.
+// Models client-go's REST client (rest/request.go, rest/with_retry.go, v0.36): one connection an address for all
+// requests and watches, errors with the request's URL, up to ten retries of answers that say Retry-After, reads sent
+// again after a connection broke. Leaves out: client-side rate limits (--kube-api-qps), streaming lists, warnings,
+// certificates.
 
 const (
 	// maxRetries is how often a request is sent again (client-go rest/request.go NewRequest, v0.36).
 	maxRetries = 10
-	// brokenRetryAfter is the wait before a read is sent again whose connection broke (rest/with_retry.go retryAfterResponse).
+	// brokenRetryAfter is the wait before a read is sent again whose connection broke (rest/with_retry.go
+	// retryAfterResponse).
 	brokenRetryAfter = time.Second
 	// defaultPort is where a server URL without a port leads.
 	defaultPort = ":443"
@@ -139,8 +141,8 @@ func (e *exchange) answered(answer any, err error) {
 	done(resp, nil)
 }
 
-// retryAfter says whether and when the request is sent again. Answers with Retry-After (429 and 5xx) are, for every verb;
-// broken connections only for reads, because a write may have happened.
+// retryAfter says whether and when the request is sent again. Answers with Retry-After (429 and 5xx) are, for every
+// verb; broken connections only for reads, because a write may have happened.
 func (e *exchange) retryAfter(err error) (wait time.Duration, again bool) {
 	if err == nil || e.attempts >= maxRetries {
 		return 0, false

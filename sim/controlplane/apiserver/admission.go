@@ -15,8 +15,9 @@ import (
 )
 
 // Models admission as far as failures show it (plugin/pkg/admission, v1.36): NamespaceLifecycle, ServiceAccount,
-// TaintNodesByCondition, Priority, DefaultTolerationSeconds, PodTopologyLabels. Leaves out: everything else, NodeRestriction,
-// ResourceQuota, LimitRanger and webhooks among them; ServiceAccount does not look whether the account exists.
+// TaintNodesByCondition, Priority, DefaultTolerationSeconds, PodTopologyLabels. Leaves out: everything else,
+// NodeRestriction, ResourceQuota, LimitRanger and webhooks among them; ServiceAccount does not look whether the account
+// exists.
 
 // admitCreate completes and checks a new object.
 func (q *request) admitCreate(p *sim.Proc, obj api.Object) error {
@@ -160,7 +161,8 @@ func tokenVolume(name string) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
 		DefaultMode: ptr.To(corev1.ProjectedVolumeSourceDefaultMode),
 		Sources: []corev1.VolumeProjection{
-			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{ExpirationSeconds: ptr.To[int64](3607), Path: "token"}},
+			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+				ExpirationSeconds: ptr.To[int64](3607), Path: "token"}},
 			{ConfigMap: &corev1.ConfigMapProjection{
 				LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"},
 				Items:                []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}}}},

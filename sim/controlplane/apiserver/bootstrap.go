@@ -20,14 +20,16 @@ import (
 )
 
 // Models the objects that kube-apiserver makes itself (pkg/controlplane/controller/systemnamespaces,
-// clusterauthenticationtrust, pkg/registry/scheduling/rest, pkg/controlplane/controller/apiserverleasegc, v1.36). Leaves out:
-// roles and bindings, flow schemas, the objects of API aggregation.
+// clusterauthenticationtrust, pkg/registry/scheduling/rest, pkg/controlplane/controller/apiserverleasegc, v1.36).
+// Leaves out: roles and bindings, flow schemas, the objects of API aggregation.
 
 const (
 	bootstrapRetry = time.Second
-	// namespacesPeriod is how often the system namespaces are looked for (systemnamespaces/system_namespaces_controller.go).
+	// namespacesPeriod is how often the system namespaces are looked for
+	// (systemnamespaces/system_namespaces_controller.go).
 	namespacesPeriod = time.Minute
-	// The identity Lease (pkg/controlplane/apiserver/config.go IdentityLeaseDurationSeconds, IdentityLeaseRenewIntervalPeriod).
+	// The identity Lease (pkg/controlplane/apiserver/config.go IdentityLeaseDurationSeconds,
+	// IdentityLeaseRenewIntervalPeriod).
 	identitySeconds  = 3600
 	identityInterval = 10 * time.Second
 	identityJitter   = 40 // per mille; component-helpers apimachinery/lease/controller.go

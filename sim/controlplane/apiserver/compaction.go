@@ -10,9 +10,9 @@ import (
 // compactKey is the key by which API servers agree who compacts (apiserver pkg/storage/etcd3/compact.go, v0.36).
 const compactKey = "compact_rev_key"
 
-// compact has etcd forget, each --etcd-compaction-interval, what was older at the time before: whoever of the API servers
-// gets the compare-and-swap through compacts to the revision that it saw an interval ago. Leaves out: physical compaction's
-// cost. A failed round is tried at the next interval.
+// compact has etcd forget, each --etcd-compaction-interval, what was older at the time before: whoever of the API
+// servers gets the compare-and-swap through compacts to the revision that it saw an interval ago. Leaves out: physical
+// compaction's cost. A failed round is tried at the next interval.
 func (s *Server) compact(p *sim.Proc) {
 	if s.options.compactionInterval == 0 {
 		return

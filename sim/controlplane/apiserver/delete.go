@@ -14,15 +14,16 @@ import (
 	"ksim/sim/api"
 )
 
-// Models deletion (apiserver pkg/registry/generic/registry/store.go Delete, pkg/registry/rest/delete.go, v0.36; for pods
-// pkg/registry/core/pod/strategy.go, v1.36): grace, finalizers, propagation. Who deletes dependents is the garbage
+// Models deletion (apiserver pkg/registry/generic/registry/store.go Delete, pkg/registry/rest/delete.go, v0.36; for
+// pods pkg/registry/core/pod/strategy.go, v1.36): grace, finalizers, propagation. Who deletes dependents is the garbage
 // collector, a controller. A graceful deletion of zero seconds is two writes, as in reality: the mark, and the removal.
 
 // timeResolution is that of every time in the API.
 const timeResolution = time.Second
 
 func mustSpecifyVersion() field.ErrorList {
-	return field.ErrorList{field.Invalid(field.NewPath("metadata", "resourceVersion"), 0, "must be specified for an update")}
+	return field.ErrorList{field.Invalid(field.NewPath("metadata", "resourceVersion"), 0,
+		"must be specified for an update")}
 }
 
 func (q *request) deleteObject(p *sim.Proc) (*api.Response, error) {
@@ -67,7 +68,8 @@ func (q *request) remove(p *sim.Proc) (api.Object, error) {
 	return final, err
 }
 
-// deletion says what a delete does to an object now. zero: it is marked deleted without grace and is to be removed next.
+// deletion says what a delete does to an object now. zero: it is marked deleted without grace and is to be removed
+// next.
 func (q *request) deletion(existing api.Object) (c change, zero bool, err error) {
 	finalizers, changed := q.finalizersFor(existing)
 	keeps := len(finalizers) > 0
@@ -168,8 +170,8 @@ func (q *request) finalizersFor(obj api.Object) (finalizers []string, changed bo
 // deleteCollection deletes what a list finds, one after the other.
 func (q *request) deleteCollection(p *sim.Proc) (*api.Response, error) {
 	list := *q
-	list.Request = &api.Request{Verb: api.List, Resource: q.Resource, Namespace: q.Namespace, LabelSelector: q.LabelSelector,
-		FieldSelector: q.FieldSelector, User: q.User, UserAgent: q.UserAgent}
+	list.Request = &api.Request{Verb: api.List, Resource: q.Resource, Namespace: q.Namespace,
+		LabelSelector: q.LabelSelector, FieldSelector: q.FieldSelector, User: q.User, UserAgent: q.UserAgent}
 	found, err := list.list(p)
 	if err != nil {
 		return nil, err

@@ -16,9 +16,9 @@ import (
 	"ksim/sim/raft"
 )
 
-// Models the controller of the kubernetes Service and its lease reconciler (pkg/controlplane/controller/kubernetesservice,
-// pkg/controlplane/reconcilers/lease.go, v1.36): each API server keeps a key with a TTL alive and makes the endpoints of what
-// keys there are.
+// Models the controller of the kubernetes Service and its lease reconciler
+// (pkg/controlplane/controller/kubernetesservice, pkg/controlplane/reconcilers/lease.go, v1.36): each API server keeps
+// a key with a TTL alive and makes the endpoints of what keys there are.
 
 const (
 	masterLeases     = "/registry/masterleases/"
@@ -65,13 +65,13 @@ func (e *endpointReconciler) round(p *sim.Proc) {
 // refresh puts the server's key anew, with a lease of its own.
 func (e *endpointReconciler) refresh(p *sim.Proc) error {
 	s := e.server
-	lease, err := s.etcd.LeaseGrant(p, &raft.LeaseGrantRequest{TTL: int64(endpointTTL / time.Second)}, s.options.requestTimeout)
+	ip, within := s.options.advertiseAddress, s.options.requestTimeout
+	lease, err := s.etcd.LeaseGrant(p, &raft.LeaseGrantRequest{TTL: int64(endpointTTL / time.Second)}, within)
 	if err != nil {
 		return err
 	}
 	_, err = s.etcd.Txn(p, &raft.TxnRequest{Success: []raft.RequestOp{{Put: &raft.PutRequest{
-		Key: []byte(masterLeases + s.options.advertiseAddress), Value: []byte(s.options.advertiseAddress), Lease: lease.ID}}}},
-		s.options.requestTimeout)
+		Key: []byte(masterLeases + ip), Value: []byte(ip), Lease: lease.ID}}}}, within)
 	return err
 }
 
@@ -164,8 +164,8 @@ func (e *endpointReconciler) writeSlice(p *sim.Proc, ips []string) error {
 	})
 }
 
-// write creates wanted, or updates what is there if changed says so. What is there is looked up in the cache: a cache that is
-// behind costs a conflict, and another try in the next round.
+// write creates wanted, or updates what is there if changed says so. What is there is looked up in the cache: a cache
+// that is behind costs a conflict, and another try in the next round.
 func (e *endpointReconciler) write(p *sim.Proc, r *api.Resource, wanted api.Object,
 	changed func(is api.Object) (api.Object, bool)) error {
 	s := e.server
@@ -174,7 +174,8 @@ func (e *endpointReconciler) write(p *sim.Proc, r *api.Resource, wanted api.Obje
 	case err != nil:
 		return err
 	case is == nil:
-		_, err = s.internal(p, &api.Request{Verb: api.Create, Resource: r, Namespace: wanted.GetNamespace(), Object: wanted})
+		_, err = s.internal(p, &api.Request{Verb: api.Create, Resource: r, Namespace: wanted.GetNamespace(),
+			Object: wanted})
 		if apierrors.IsAlreadyExists(err) {
 			err = nil
 		}

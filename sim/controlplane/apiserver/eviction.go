@@ -16,8 +16,8 @@ import (
 	"ksim/sim/api"
 )
 
-// Models the eviction subresource (pkg/registry/core/pod/storage/eviction.go, v1.36): a delete that a PodDisruptionBudget can
-// refuse.
+// Models the eviction subresource (pkg/registry/core/pod/storage/eviction.go, v1.36): a delete that a
+// PodDisruptionBudget can refuse.
 
 const (
 	// evictionTries and evictionPause: EvictionsRetry.
@@ -198,8 +198,8 @@ func refusal(pdb *policyv1.PodDisruptionBudget) error {
 	case said && c.Reason == policyv1.SyncFailedReason:
 		why += " because it failed sync: " + c.Message
 	case status.CurrentHealthy <= status.DesiredHealthy:
-		why = fmt.Sprintf("The disruption budget %s needs %d healthy pods and has %d currently", pdb.Name, status.DesiredHealthy,
-			status.CurrentHealthy)
+		why = fmt.Sprintf("The disruption budget %s needs %d healthy pods and has %d currently", pdb.Name,
+			status.DesiredHealthy, status.CurrentHealthy)
 	case said:
 		why += fmt.Sprintf(" (%s): %s", c.Reason, c.Message)
 	}
@@ -220,7 +220,8 @@ func tooManyRequests(budget string) error {
 // (component-helpers apps/poddisruptionbudget/helpers.go).
 func (s *Server) updateDisruptionAllowed(pdb *policyv1.PodDisruptionBudget) {
 	c := metav1.Condition{Type: policyv1.DisruptionAllowedCondition, Status: metav1.ConditionFalse,
-		Reason: policyv1.InsufficientPodsReason, ObservedGeneration: pdb.Status.ObservedGeneration, LastTransitionTime: s.now()}
+		Reason: policyv1.InsufficientPodsReason, ObservedGeneration: pdb.Status.ObservedGeneration,
+		LastTransitionTime: s.now()}
 	for i := range pdb.Status.Conditions {
 		if old := &pdb.Status.Conditions[i]; old.Type == c.Type {
 			if old.Status == c.Status {

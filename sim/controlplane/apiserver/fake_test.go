@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ksim/sim"
 	"ksim/sim/api"
@@ -16,7 +18,8 @@ import (
 	"ksim/sim/raft"
 )
 
-// fakeEtcd is a store that answers as etcd does while nothing is wrong, for the tests of this package that are not about etcd.
+// fakeEtcd is a store that answers as etcd does while nothing is wrong, for the tests of this package that are not
+// about etcd.
 type fakeEtcd struct {
 	kernel   *sim.Kernel
 	revision int64
@@ -180,7 +183,8 @@ func (w *fakeWatch) respond(resp *raft.WatchResponse) {
 	})
 }
 
-func (c *fakeClient) LeaseGrant(p *sim.Proc, r *raft.LeaseGrantRequest, within time.Duration) (*raft.LeaseGrantResponse, error) {
+func (c *fakeClient) LeaseGrant(p *sim.Proc, r *raft.LeaseGrantRequest,
+	within time.Duration) (*raft.LeaseGrantResponse, error) {
 	if err := c.wait(p, within); err != nil {
 		return nil, err
 	}
@@ -188,7 +192,8 @@ func (c *fakeClient) LeaseGrant(p *sim.Proc, r *raft.LeaseGrantRequest, within t
 	return &raft.LeaseGrantResponse{ID: c.etcd.leases, TTL: r.TTL}, nil
 }
 
-func (c *fakeClient) Compact(p *sim.Proc, r *raft.CompactionRequest, within time.Duration) (*raft.CompactionResponse, error) {
+func (c *fakeClient) Compact(p *sim.Proc, r *raft.CompactionRequest,
+	within time.Duration) (*raft.CompactionResponse, error) {
 	if err := c.wait(p, within); err != nil {
 		return nil, err
 	}
@@ -226,7 +231,7 @@ type bench struct {
 	k       *sim.Kernel
 	dc      *hardware.Datacenter
 	etcd    *fakeEtcd
-	family  *Family
+	family  *family
 	server  *hardware.Process
 	user    *hardware.Process
 	client  api.Client
@@ -238,16 +243,16 @@ func newBench(t testing.TB, argv ...string) *bench { return newBenchOf(t, api.De
 func newBenchOf(t testing.TB, minor int, argv ...string) *bench {
 	k := sim.New(1)
 	t.Cleanup(k.Close)
-	b := &bench{t: t, k: k, dc: hardware.New(k, hardware.NetworkConfig{Latency: 500 * time.Microsecond}), etcd: newFakeEtcd(k),
-		family: NewFamily(k), release: api.ReleaseOf(minor)}
+	b := &bench{t: t, k: k, dc: hardware.New(k, hardware.NetworkConfig{Latency: 500 * time.Microsecond}),
+		etcd: newFakeEtcd(k), family: newFamily(k), release: api.ReleaseOf(minor)}
 	b.family.connect = b.etcd.connect
 	for _, name := range []string{"cp-1", "worker-1"} {
 		b.dc.AddMachine(hardware.MachineSpec{Name: name}).PowerOn()
 	}
 	b.start(argv...)
 	b.user = b.dc.Machine("worker-1").Start("kubectl", func(*hardware.Process) {})
-	b.client = controlplane.NewClient(b.user, controlplane.ClientConfig{Server: "https://cp-1:6443", User: "kubernetes-admin",
-		UserAgent: "kubectl/v1.36.0"})
+	b.client = controlplane.NewClient(b.user, controlplane.ClientConfig{Server: "https://cp-1:6443",
+		User: "kubernetes-admin", UserAgent: "kubectl/v1.36.0"})
 	return b
 }
 
@@ -256,7 +261,7 @@ func (b *bench) start(argv ...string) {
 	argv = append([]string{"--etcd-servers=https://127.0.0.1:2379", "--service-cluster-ip-range=10.96.0.0/12",
 		"--authorization-mode=Node,RBAC"}, argv...)
 	b.server = b.dc.Machine("cp-1").Start("kube-apiserver", func(p *hardware.Process) {
-		b.family.Program(b.release)(p, argv)
+		b.family.start(p, b.release, argv)
 	})
 }
 
@@ -295,6 +300,30 @@ func (b *bench) request(r *api.Request) (resp *api.Response, err error) {
 	b.t.Helper()
 	b.do(func(p *sim.Proc) { resp, err = b.client.Do(p, r) })
 	return resp, err
+}
+
+func (b *bench) create(obj api.Object) (*api.Response, error) {
+	b.t.Helper()
+	return b.request(&api.Request{Verb: api.Create, Resource: api.ResourceOf(obj), Namespace: obj.GetNamespace(), Object: obj})
+}
+
+func (b *bench) update(obj api.Object) (*api.Response, error) {
+	b.t.Helper()
+	return b.request(&api.Request{Verb: api.Update, Resource: api.ResourceOf(obj), Namespace: obj.GetNamespace(),
+		Name: obj.GetName(), Object: obj})
+}
+
+func (b *bench) get(r *api.Resource, name string) (*api.Response, error) {
+	b.t.Helper()
+	return b.request(&api.Request{Verb: api.Get, Resource: r, Namespace: "default", Name: name})
+}
+
+func (b *bench) bind(pod, node string) error {
+	b.t.Helper()
+	_, err := b.request(&api.Request{Verb: api.Create, Resource: api.Pods, Subresource: "binding", Namespace: "default",
+		Name: pod, Object: &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: pod, Namespace: "default"},
+			Target: corev1.ObjectReference{Kind: "Node", Name: node}}})
+	return err
 }
 
 // watch opens a watch and collects what comes.

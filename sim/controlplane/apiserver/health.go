@@ -14,15 +14,16 @@ import (
 	"ksim/sim/raft"
 )
 
-// Models /livez, /readyz, /healthz and /version (apiserver pkg/server/healthz, pkg/storage/storagebackend/factory/etcd3.go,
-// v0.36): checks in their order, etcd's with a time-out and a rate limit. The list of checks is that of a server v1.36 without
-// RBAC's hook, which readiness waits for without naming it. Leaves out: metrics, OpenAPI, discovery documents, profiling.
+// Models /livez, /readyz, /healthz and /version (apiserver pkg/server/healthz,
+// pkg/storage/storagebackend/factory/etcd3.go, v0.36): checks in their order, etcd's with a time-out and a rate limit.
+// The list of checks is that of a server v1.36 without RBAC's hook, which readiness waits for without naming it. Leaves
+// out: metrics, OpenAPI, discovery documents, profiling.
 
 // etcdProbeKey is what the etcd checks read (factory/etcd3.go Probe: "health" below the prefix).
 const etcdProbeKey = "/registry/health"
 
-// etcdCheck is one of the two checks of etcd: a linearizable read, at most once in half its time-out; in between it repeats what
-// the read before last said. Each has a client of its own.
+// etcdCheck is one of the two checks of etcd: a linearizable read, at most once in half its time-out; in between it
+// repeats what the read before last said. Each has a client of its own.
 type etcdCheck struct {
 	name    string
 	server  *Server
@@ -50,7 +51,8 @@ func (c *etcdCheck) run(p *sim.Proc) error {
 	return err
 }
 
-// hooks are the post-start hooks of v1.36, in the order in which they are reported (truth: kubectl get --raw /livez?verbose).
+// hooks are the post-start hooks of v1.36, in the order in which they are reported (truth: kubectl get --raw
+// /livez?verbose).
 var hooks = []string{
 	"start-apiserver-admission-initializer", "generic-apiserver-start-informers", "priority-and-fairness-config-consumer",
 	"priority-and-fairness-filter", "storage-object-count-tracker-hook", "start-apiextensions-informers",
@@ -87,8 +89,8 @@ func (s *Server) handlePath(call *hardware.Call, r *api.Request) {
 	}
 }
 
-// health runs the checks of an endpoint, one after the other as the real server does: an etcd without quorum costs two seconds
-// for each check of it.
+// health runs the checks of an endpoint, one after the other as the real server does: an etcd without quorum costs two
+// seconds for each check of it.
 func (s *Server) health(p *sim.Proc, endpoint, single, query string) *api.Response {
 	excluded, verbose := sets.New[string](), false
 	for _, part := range strings.Split(query, "&") {
@@ -138,6 +140,8 @@ type check struct {
 
 func passed(*sim.Proc) error { return nil }
 
+func unfinished(*sim.Proc) error { return errUnfinished }
+
 // checks lists what an endpoint looks at, in its order.
 func (s *Server) checks(endpoint string) []check {
 	list := []check{{"ping", passed}, {"log", passed}}
@@ -162,7 +166,7 @@ func (s *Server) checks(endpoint string) []check {
 	if endpoint == "readyz" {
 		if !s.rolesKnown || !s.rolesMade {
 			at := slices.IndexFunc(list, func(c check) bool { return c.name == hookPrefix+hookPriorityClasses })
-			list = slices.Insert(list, at, check{hookPrefix + hookRoles, func(*sim.Proc) error { return errUnfinished }})
+			list = slices.Insert(list, at, check{hookPrefix + hookRoles, unfinished})
 		}
 		list = append(list, check{"shutdown", func(*sim.Proc) error {
 			if s.terminating {

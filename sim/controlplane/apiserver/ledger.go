@@ -7,9 +7,9 @@ import (
 	"ksim/sim/api"
 )
 
-// Family is what the API servers of one simulation share: nothing that one could learn from another, only what saves the
-// simulator work (decoded objects) and what the trace needs (who is about to write what).
-type Family struct {
+// family is what the API servers of one simulation share: nothing that one could learn from another, only what saves
+// the simulator work (decoded objects) and what the trace needs (who is about to write what).
+type family struct {
 	kernel  *sim.Kernel
 	codec   *api.Codec
 	intents map[string][]*intent // by key: writes sent to etcd and not yet known to have happened
@@ -24,22 +24,29 @@ type intent struct {
 	ended bool // nobody waits for its answer any more; it may still happen
 }
 
-// NewFamily makes what the API servers of a simulation share.
-func NewFamily(k *sim.Kernel) *Family {
-	return &Family{kernel: k, codec: api.NewCodec(), intents: map[string][]*intent{}, connect: connectEtcd}
+// newFamily makes what the API servers of a simulation share.
+func newFamily(k *sim.Kernel) *family {
+	return &family{kernel: k, codec: api.NewCodec(), intents: map[string][]*intent{}, connect: connectEtcd}
 }
 
-// begin notes a write before it is sent. Whoever learns of its revision first, this server by the answer or another one by
-// its watch, tells the trace: otherwise who acts on a watch event could have no cause, because events may overtake the
-// answer to the writer, and a write whose answer was lost would have none for ever.
-func (f *Family) begin(key string, value []byte, event sim.Event) *intent {
+type familyKey struct{}
+
+// familyOf returns what the API servers of a simulation share.
+func familyOf(k *sim.Kernel) *family {
+	return k.Memo(familyKey{}, func() any { return newFamily(k) }).(*family)
+}
+
+// begin notes a write before it is sent. Whoever learns of its revision first, this server by the answer or another one
+// by its watch, tells the trace: otherwise who acts on a watch event could have no cause, because events may overtake
+// the answer to the writer, and a write whose answer was lost would have none for ever.
+func (f *family) begin(key string, value []byte, event sim.Event) *intent {
 	in := &intent{key: key, value: value, event: event}
 	f.intents[key] = append(f.intents[key], in)
 	return in
 }
 
 // end forgets a write that is known to have happened or not to have happened.
-func (f *Family) end(in *intent) {
+func (f *family) end(in *intent) {
 	list := f.intents[in.key]
 	for i, other := range list {
 		if other == in {
@@ -50,7 +57,7 @@ func (f *Family) end(in *intent) {
 	f.keep(in.key, list)
 }
 
-func (f *Family) keep(key string, list []*intent) {
+func (f *family) keep(key string, list []*intent) {
 	if len(list) == 0 {
 		delete(f.intents, key)
 		return
@@ -59,7 +66,7 @@ func (f *Family) keep(key string, list []*intent) {
 }
 
 // wrote tells the trace that a write made that revision, unless that is known; it returns the trace event.
-func (f *Family) wrote(in *intent, revision int64) sim.EventID {
+func (f *family) wrote(in *intent, revision int64) sim.EventID {
 	f.end(in)
 	if id := f.kernel.Trace().WriteOf(revision); id != 0 {
 		return id
@@ -71,7 +78,7 @@ func (f *Family) wrote(in *intent, revision int64) sim.EventID {
 
 // saw is told of every change that a watch brings; it returns the trace event of the write that made it, 0 if no API
 // server did.
-func (f *Family) saw(key, value []byte, revision int64) sim.EventID {
+func (f *family) saw(key, value []byte, revision int64) sim.EventID {
 	if id := f.kernel.Trace().WriteOf(revision); id != 0 {
 		return id
 	}
@@ -88,7 +95,7 @@ func (f *Family) saw(key, value []byte, revision int64) sim.EventID {
 }
 
 // dropEnded forgets the writes of a key whose outcome nobody waits for: the key has moved on.
-func (f *Family) dropEnded(key string) {
+func (f *family) dropEnded(key string) {
 	list := f.intents[key]
 	kept := list[:0]
 	for _, in := range list {

@@ -9,12 +9,13 @@ import (
 	"ksim/sim/raft"
 )
 
-// Models the life of kube-apiserver's process (cmd/kube-apiserver/app/server.go, apiserver pkg/server/genericapiserver.go,
-// hooks.go, v1.36): start-up in its phases, post-start hooks, termination. How long the work of a phase takes is not modelled
-// but measured: 2.8 to 4.8 s from the start to /readyz, requests answered after about half of that.
+// Models the life of kube-apiserver's process (cmd/kube-apiserver/app/server.go, apiserver
+// pkg/server/genericapiserver.go, hooks.go, v1.36): start-up in its phases, post-start hooks, termination. How long the
+// work of a phase takes is not modelled but measured: 2.8 to 4.8 s from the start to /readyz, requests answered after
+// about half of that.
 
-// Start-up, in thousandths of the time from the start to readiness, which is drawn. Measured on control planes of three:
-// port open after 0.2 s, first answers after 1.4 of 2.9 s, 403 until short of the end.
+// Start-up, in thousandths of the time from the start to readiness, which is drawn. Measured on control planes of
+// three: port open after 0.2 s, first answers after 1.4 of 2.9 s, 403 until short of the end.
 const (
 	startMin, startMax   = 2800 * time.Millisecond, 4750 * time.Millisecond
 	portOpen             = 60
@@ -79,8 +80,8 @@ func (s *Server) finishHooks(all []string, except ...string) {
 	}
 }
 
-// connectEtcd makes the two clients of the health checks and waits until the first is connected: without, in 20 s, the process
-// ends. A member that answers nothing (no quorum since it started) counts as not connected.
+// connectEtcd makes the two clients of the health checks and waits until the first is connected: without, in 20 s, the
+// process ends. A member that answers nothing (no quorum since it started) counts as not connected.
 func (s *Server) connectEtcd(p *sim.Proc) bool {
 	s.etcdHealth = &etcdCheck{name: "etcd", server: s, client: s.newEtcdClient(), timeout: s.options.etcdHealthTimeout,
 		last: errUnfinished}
@@ -106,7 +107,8 @@ func (s *Server) repairServiceIPs(p *sim.Proc) {
 	deadline := p.Now().Add(repairTimeout)
 	client := s.registryOf(api.Services).client
 	for {
-		_, err := client.Range(p, &raft.RangeRequest{Key: []byte(api.Services.Prefix), RangeEnd: prefixEnd(api.Services.Prefix)},
+		prefix := api.Services.Prefix
+		_, err := client.Range(p, &raft.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix)},
 			deadline.Sub(p.Now()))
 		if err == nil {
 			s.doneHooks[hookRepair] = true

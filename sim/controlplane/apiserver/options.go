@@ -92,7 +92,8 @@ func (o *options) check() error {
 	case o.shutdownDelay < 0:
 		return fmt.Errorf("--shutdown-delay-duration can not be negative value")
 	case o.securePort < 1 || o.securePort > 65535:
-		return fmt.Errorf("--secure-port %d must be between 1 and 65535, inclusive. It cannot be turned off with 0", o.securePort)
+		return fmt.Errorf("--secure-port %d must be between 1 and 65535, inclusive. It cannot be turned off with 0",
+			o.securePort)
 	}
 	return nil
 }
@@ -101,7 +102,8 @@ func (o *options) check() error {
 // accepts.
 func Flags(minor int) (modelled, accepted []string) { return newFlags(&options{}, minor).Names() }
 
-// acceptedFlags are real flags with a value that change nothing here: certificates, audit, tracing, tuning of the process.
+// acceptedFlags are real flags with a value that change nothing here: certificates, audit, tracing, tuning of the
+// process.
 var acceptedFlags = []string{
 	"admission-control", "admission-control-config-file", "api-audiences",
 	"audit-log-batch-buffer-size", "audit-log-batch-max-size", "audit-log-batch-max-wait", "audit-log-format",

@@ -16,8 +16,8 @@ import (
 	"ksim/sim/api"
 )
 
-// Models PATCH (apiserver pkg/endpoints/handlers/patch.go, v0.36): JSON patch, merge patch, strategic merge patch. Leaves out:
-// server-side apply, and warnings for unknown fields.
+// Models PATCH (apiserver pkg/endpoints/handlers/patch.go, v0.36): JSON patch, merge patch, strategic merge patch.
+// Leaves out: server-side apply, and warnings for unknown fields.
 
 // patched returns what the request's patch makes of an object, which is not changed.
 func (q *request) patched(existing api.Object) (api.Object, error) {

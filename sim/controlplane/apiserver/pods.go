@@ -25,7 +25,8 @@ func (q *request) bind(p *sim.Proc) (*api.Response, error) {
 		return nil, apierrors.NewBadRequest("name in URL does not match name in Binding object")
 	}
 	refuse := func(format string, args ...any) (change, error) {
-		return change{}, apierrors.NewConflict(schema.GroupResource{Resource: "pods/binding"}, q.Name, fmt.Errorf(format, args...))
+		return change{}, apierrors.NewConflict(schema.GroupResource{Resource: "pods/binding"}, q.Name,
+			fmt.Errorf(format, args...))
 	}
 	_, err := q.update(p, "Updated", func(existing api.Object) (change, error) {
 		old := existing.(*corev1.Pod)

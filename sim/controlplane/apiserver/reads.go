@@ -16,9 +16,9 @@ import (
 	"ksim/sim/raft"
 )
 
-// Models who answers a read (apiserver pkg/storage/cacher/delegator.go, v0.36): a GET without a resourceVersion and an exact
-// list go to etcd, linearizably; a list without one asks etcd only for its revision and waits for the cache (from v1.31);
-// everything else comes from the cache. Leaves out: lists at an old revision from snapshots, streaming lists.
+// Models who answers a read (apiserver pkg/storage/cacher/delegator.go, v0.36): a GET without a resourceVersion and an
+// exact list go to etcd, linearizably; a list without one asks etcd only for its revision and waits for the cache (from
+// v1.31); everything else comes from the cache. Leaves out: lists at an old revision from snapshots, streaming lists.
 
 // get answers with one object.
 func (q *request) get(p *sim.Proc) (*api.Response, error) {
@@ -100,7 +100,8 @@ func (q *request) awaitFresh(p *sim.Proc, revision int64, force bool) error {
 	return err
 }
 
-// fromCacheAtOnce reports whether the request is a list that the cache answers without waiting, as informers' first ones.
+// fromCacheAtOnce reports whether the request is a list that the cache answers without waiting, as informers' first
+// ones.
 func (q *request) fromCacheAtOnce() bool {
 	return q.Verb == api.List && q.ResourceVersion == "0" && q.cache != nil && q.cache.ready && q.Continue == "" &&
 		q.ResourceVersionMatch != metav1.ResourceVersionMatchExact
@@ -302,10 +303,11 @@ func (q *request) listEtcd(p *sim.Proc, wanted int64, exact bool) (*api.Response
 func (q *request) listFailed(err error) error {
 	switch {
 	case err == error(raft.ErrCompacted) && q.Continue != "":
-		return apierrors.NewResourceExpired("The provided continue parameter is too old to display a consistent list result. " +
-			"You can start a new list without the continue parameter, or use the continue token in this response to retrieve the " +
-			"remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were " +
-			"created, modified, or deleted between the time the first chunk was returned and now may show up in the list.")
+		return apierrors.NewResourceExpired("The provided continue parameter is too old to display a consistent list " +
+			"result. You can start a new list without the continue parameter, or use the continue token in this response " +
+			"to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent " +
+			"list - objects that were created, modified, or deleted between the time the first chunk was returned and " +
+			"now may show up in the list.")
 	case err == error(raft.ErrCompacted):
 		return apierrors.NewResourceExpired("The resourceVersion for the provided list is too old.")
 	case err == error(raft.ErrFutureRev):
@@ -322,7 +324,8 @@ func (q *request) cacheRevision() int64 {
 	return q.cache.revision
 }
 
-// A continue token holds the list's revision and the last key (apiserver pkg/storage/continue.go); clients do not look inside.
+// A continue token holds the list's revision and the last key (apiserver pkg/storage/continue.go); clients do not look
+// inside.
 func continueToken(revision int64, key string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(formatRevision(revision) + " " + key))
 }
@@ -409,7 +412,10 @@ func (q *request) sendState(w *watcher) {
 // inScope reports whether an event is one that the groups of the watcher would have shown it.
 func (w *watcher) inScope(ev *cacheEvent) bool {
 	s := w.scope
-	if s.namespace != "" && s.namespace != ev.namespace && w.cache.resource.Namespaced || s.name != "" && s.name != ev.name {
+	if s.namespace != "" && s.namespace != ev.namespace && w.cache.resource.Namespaced {
+		return false
+	}
+	if s.name != "" && s.name != ev.name {
 		return false
 	}
 	return s.node == "" || w.cache.nodeOf(ev.current) == s.node || w.cache.nodeOf(ev.previous) == s.node

@@ -11,8 +11,8 @@ import (
 	"ksim/sim/api"
 )
 
-// Models the generic registry (apiserver pkg/registry/generic/registry/store.go, pkg/registry/rest, v0.36): what create and
-// update do around the storage. Leaves out: managedFields and server-side apply, creation by update.
+// Models the generic registry (apiserver pkg/registry/generic/registry/store.go, pkg/registry/rest, v0.36): what create
+// and update do around the storage. Leaves out: managedFields and server-side apply, creation by update.
 
 // optimisticLock is what a writer is told whose object is out of date (registry/store.go OptimisticLockErrorMsg).
 const optimisticLock = "the object has been modified; please apply your changes to the latest version and try again"
@@ -23,7 +23,8 @@ const generateTries = 8
 func (q *request) createObject(p *sim.Proc) (*api.Response, error) {
 	obj, generate := q.Object, q.Object.GetGenerateName()
 	if q.Resource.Namespaced && obj.GetNamespace() != "" && obj.GetNamespace() != q.Namespace {
-		return nil, apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+		return nil, apierrors.NewBadRequest(
+			"the namespace of the provided object does not match the namespace sent on the request")
 	}
 	tries := 1
 	if generate != "" && obj.GetName() == "" && q.server.release.RetryGenerateName {
@@ -157,7 +158,8 @@ func uidMismatch(wanted, is types.UID) string {
 	return fmt.Sprintf("Precondition failed: UID in precondition: %v, UID in object meta: %v", wanted, is)
 }
 
-// deletable reports whether an update takes the last thing away that kept a deleted object (store.go ShouldDeleteDuringUpdate).
+// deletable reports whether an update takes the last thing away that kept a deleted object (store.go
+// ShouldDeleteDuringUpdate).
 func deletable(existing, next api.Object) bool {
 	if existing.GetDeletionTimestamp() == nil || len(next.GetFinalizers()) > 0 {
 		return false
@@ -184,8 +186,8 @@ func (q *request) checkPreconditions(obj api.Object) error {
 		return q.conflict(uidMismatch(*uid, obj.GetUID()))
 	}
 	if version := q.Preconditions.ResourceVersion; version != nil && *version != obj.GetResourceVersion() {
-		return q.conflict(fmt.Sprintf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v",
-			*version, obj.GetResourceVersion()))
+		return q.conflict(fmt.Sprintf("Precondition failed: ResourceVersion in precondition: %v, "+
+			"ResourceVersion in object meta: %v", *version, obj.GetResourceVersion()))
 	}
 	return nil
 }

@@ -105,8 +105,7 @@ func (q *request) answer(call *hardware.Call, verb func(*sim.Proc) (*api.Respons
 func (q *request) check() error {
 	switch {
 	case !q.Resource.HasSub(q.Subresource), q.Subresource != "" && !served[q.Subresource]:
-		return apierrors.NewGenericServerResponse(404, strings.ToLower(string(q.Verb)), q.Resource.GroupResource(), q.Name, "",
-			0, true)
+		return apierrors.NewGenericServerResponse(404, string(q.Verb), q.Resource.GroupResource(), q.Name, "", 0, true)
 	case !q.Resource.Namespaced:
 		q.Namespace = ""
 	case q.Namespace == "" && (q.Name != "" || q.Verb == api.Create):
@@ -193,8 +192,8 @@ func onlyHeartbeat(obj, old *corev1.Node) bool {
 	return true
 }
 
-// authorize lets everybody do everything once the authorizer knows its roles. Before, with RBAC, only the API server itself
-// and kubelets (whom the Node authorizer knows by rules of its own) may do anything: others get 403.
+// authorize lets everybody do everything once the authorizer knows its roles. Before, with RBAC, only the API server
+// itself and kubelets (whom the Node authorizer knows by rules of its own) may do anything: others get 403.
 func (s *Server) authorize(r *api.Request) error {
 	if s.rolesKnown || r.User == loopbackUser || strings.HasPrefix(r.User, "system:node:") {
 		return nil

@@ -25,7 +25,7 @@ type Server struct {
 	process     *hardware.Process
 	kernel      *sim.Kernel
 	scope       *sim.Scope
-	family      *Family
+	family      *family
 	release     *api.Release
 	options     options
 	random      *sim.Stream
@@ -75,17 +75,18 @@ func (v *View) Changes() uint64 { return v.changes }
 
 func (v *View) note() { v.changes++ }
 
-// Program returns kube-apiserver of a release, as a process runs it: argv is its arguments without the program's name.
-func (f *Family) Program(release *api.Release) func(p *hardware.Process, argv []string) {
-	return func(p *hardware.Process, argv []string) { f.start(p, release, argv) }
+// Main is kube-apiserver of a version (v1.36.0), as a process runs it: argv is its arguments without the program's name.
+// A version that ksim does not know ends the process.
+func Main(p *hardware.Process, argv []string, version string) {
+	release, err := api.ParseRelease(version)
+	if err != nil {
+		p.Exit(1, err.Error())
+		return
+	}
+	familyOf(p.Kernel()).start(p, release, argv)
 }
 
-// Main is kube-apiserver of the default release, alone in its simulation.
-func Main(p *hardware.Process, argv []string) {
-	NewFamily(p.Kernel()).start(p, api.ReleaseOf(api.DefaultMinor), argv)
-}
-
-func (f *Family) start(p *hardware.Process, release *api.Release, argv []string) {
+func (f *family) start(p *hardware.Process, release *api.Release, argv []string) {
 	s := &Server{process: p, kernel: p.Kernel(), scope: p.Scope(), family: f, release: release,
 		machineName: p.Machine().Name, registries: map[*api.Resource]*registry{}, doneHooks: map[string]bool{}}
 	s.random = s.kernel.Rand(componentName + "/" + s.machineName)

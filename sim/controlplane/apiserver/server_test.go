@@ -22,7 +22,8 @@ func newPod(name string) *corev1.Pod {
 }
 
 func newConfigMap(name string) *corev1.ConfigMap {
-	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"}, Data: map[string]string{"a": "1"}}
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
+		Data: map[string]string{"a": "1"}}
 }
 
 func TestServerIsReadyWithinItsMeasuredTime(t *testing.T) {
@@ -47,10 +48,10 @@ func TestSystemObjectsExistOnceReady(t *testing.T) {
 		names = append(names, item.GetName())
 	}
 	assert.Equal(t, []string{"default", "kube-node-lease", "kube-public", "kube-system"}, names)
-	resp, err = b.request(&api.Request{Verb: api.Get, Resource: api.Services, Namespace: "default", Name: "kubernetes"})
+	resp, err = b.get(api.Services, "kubernetes")
 	require.NoError(t, err)
 	assert.Equal(t, "10.96.0.1", resp.Object.(*corev1.Service).Spec.ClusterIP)
-	resp, err = b.request(&api.Request{Verb: api.Get, Resource: api.Endpoints, Namespace: "default", Name: "kubernetes"})
+	resp, err = b.get(api.Endpoints, "kubernetes")
 	require.NoError(t, err)
 	assert.Equal(t, b.dc.Machine("cp-1").IP(), resp.Object.(*corev1.Endpoints).Subsets[0].Addresses[0].IP)
 }
@@ -93,47 +94,45 @@ func TestUnknownFlagEndsTheProcess(t *testing.T) {
 
 func TestWriterOfAnOldVersionGetsAConflict(t *testing.T) {
 	b := newBench(t).ready()
-	resp, err := b.request(&api.Request{Verb: api.Create, Resource: api.ConfigMaps, Namespace: "default", Object: newConfigMap("cm")})
+	resp, err := b.create(newConfigMap("cm"))
 	require.NoError(t, err)
 	first := resp.Object.DeepCopyObject().(*corev1.ConfigMap)
 	second := resp.Object.DeepCopyObject().(*corev1.ConfigMap)
 	first.Data["a"] = "2"
-	_, err = b.request(&api.Request{Verb: api.Update, Resource: api.ConfigMaps, Namespace: "default", Name: "cm", Object: first})
+	_, err = b.update(first)
 	require.NoError(t, err)
 	second.Data["a"] = "3"
-	_, err = b.request(&api.Request{Verb: api.Update, Resource: api.ConfigMaps, Namespace: "default", Name: "cm", Object: second})
+	_, err = b.update(second)
 	require.True(t, apierrors.IsConflict(err), "%v", err)
-	assert.Equal(t, `Operation cannot be fulfilled on configmaps "cm": the object has been modified; please apply your changes `+
-		`to the latest version and try again`, err.Error())
+	assert.Equal(t, `Operation cannot be fulfilled on configmaps "cm": the object has been modified; please apply your `+
+		`changes to the latest version and try again`, err.Error())
 }
 
 func TestCreateRefusesWhatExistsAndMissingNamespaces(t *testing.T) {
 	b := newBench(t).ready()
-	create := func(obj api.Object, namespace string) error {
-		_, err := b.request(&api.Request{Verb: api.Create, Resource: api.ResourceOf(obj), Namespace: namespace, Object: obj})
-		return err
-	}
-	require.NoError(t, create(newConfigMap("cm"), "default"))
-	assert.EqualError(t, create(newConfigMap("cm"), "default"), `configmaps "cm" already exists`)
+	_, err := b.create(newConfigMap("cm"))
+	require.NoError(t, err)
+	_, err = b.create(newConfigMap("cm"))
+	assert.EqualError(t, err, `configmaps "cm" already exists`)
 	cm := newConfigMap("cm")
 	cm.Namespace = "nosuch"
-	assert.EqualError(t, create(cm, "nosuch"), `namespaces "nosuch" not found`)
+	_, err = b.create(cm)
+	assert.EqualError(t, err, `namespaces "nosuch" not found`)
 }
 
 func TestUpdateThatChangesNothingIsNotWritten(t *testing.T) {
 	b := newBench(t).ready()
-	resp, err := b.request(&api.Request{Verb: api.Create, Resource: api.ConfigMaps, Namespace: "default", Object: newConfigMap("cm")})
+	resp, err := b.create(newConfigMap("cm"))
 	require.NoError(t, err)
 	version := resp.Object.GetResourceVersion()
-	resp, err = b.request(&api.Request{Verb: api.Update, Resource: api.ConfigMaps, Namespace: "default", Name: "cm",
-		Object: resp.Object.DeepCopyObject().(api.Object)})
+	resp, err = b.update(resp.Object.DeepCopyObject().(api.Object))
 	require.NoError(t, err)
 	assert.Equal(t, version, resp.Object.GetResourceVersion())
 }
 
 func TestPodGetsTolerationsPriorityAndAccount(t *testing.T) {
 	b := newBench(t, "--default-unreachable-toleration-seconds=30").ready()
-	resp, err := b.request(&api.Request{Verb: api.Create, Resource: api.Pods, Namespace: "default", Object: newPod("web-1")})
+	resp, err := b.create(newPod("web-1"))
 	require.NoError(t, err)
 	pod := resp.Object.(*corev1.Pod)
 	require.Len(t, pod.Spec.Tolerations, 2)
@@ -145,7 +144,7 @@ func TestPodGetsTolerationsPriorityAndAccount(t *testing.T) {
 
 func TestWriteOfTheTraceNamesTheRequester(t *testing.T) {
 	b := newBench(t).ready()
-	resp, err := b.request(&api.Request{Verb: api.Create, Resource: api.Pods, Namespace: "default", Object: newPod("web-1")})
+	resp, err := b.create(newPod("web-1"))
 	require.NoError(t, err)
 	id := b.k.Trace().WriteOf(api.Revision(resp.Object))
 	require.NotZero(t, id)
@@ -170,12 +169,9 @@ func TestGraceOfAPodIsItsOwnOnlyWhileAKubeletStopsIt(t *testing.T) {
 
 func (b *bench) boundPod(name, node string) {
 	b.t.Helper()
-	_, err := b.request(&api.Request{Verb: api.Create, Resource: api.Pods, Namespace: "default", Object: newPod(name)})
+	_, err := b.create(newPod(name))
 	require.NoError(b.t, err)
-	_, err = b.request(&api.Request{Verb: api.Create, Resource: api.Pods, Subresource: "binding", Namespace: "default", Name: name,
-		Object: &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
-			Target: corev1.ObjectReference{Kind: "Node", Name: node}}})
-	require.NoError(b.t, err)
+	require.NoError(b.t, b.bind(name, node))
 }
 
 func (b *bench) deletePod(name string, grace *int64) error {
@@ -188,7 +184,7 @@ func TestDeletionOfAPodIsAMarkThatCanOnlyBeShortened(t *testing.T) {
 	b := newBench(t).ready()
 	b.boundPod("web-1", "worker-1")
 	get := func() (*corev1.Pod, error) {
-		resp, err := b.request(&api.Request{Verb: api.Get, Resource: api.Pods, Namespace: "default", Name: "web-1"})
+		resp, err := b.get(api.Pods, "web-1")
 		if err != nil {
 			return nil, err
 		}
@@ -225,7 +221,7 @@ func TestForcedDeletionIsSeenAsTwoChanges(t *testing.T) {
 func TestFinalizerKeepsADeletedObjectUntilItIsTakenOff(t *testing.T) {
 	b := newBench(t).ready()
 	foreground := metav1.DeletePropagationForeground
-	_, err := b.request(&api.Request{Verb: api.Create, Resource: api.ConfigMaps, Namespace: "default", Object: newConfigMap("cm")})
+	_, err := b.create(newConfigMap("cm"))
 	require.NoError(t, err)
 	resp, err := b.request(&api.Request{Verb: api.Delete, Resource: api.ConfigMaps, Namespace: "default", Name: "cm",
 		PropagationPolicy: &foreground})
@@ -234,19 +230,17 @@ func TestFinalizerKeepsADeletedObjectUntilItIsTakenOff(t *testing.T) {
 	require.NotNil(t, resp.Object.GetDeletionTimestamp())
 	next := resp.Object.DeepCopyObject().(*corev1.ConfigMap)
 	next.Finalizers = nil
-	_, err = b.request(&api.Request{Verb: api.Update, Resource: api.ConfigMaps, Namespace: "default", Name: "cm", Object: next})
+	_, err = b.update(next)
 	require.NoError(t, err)
-	_, err = b.request(&api.Request{Verb: api.Get, Resource: api.ConfigMaps, Namespace: "default", Name: "cm"})
+	_, err = b.get(api.ConfigMaps, "cm")
 	assert.True(t, apierrors.IsNotFound(err))
 }
 
 func TestBindingOfABoundPodIsRefused(t *testing.T) {
 	b := newBench(t).ready()
 	b.boundPod("web-1", "worker-1")
-	_, err := b.request(&api.Request{Verb: api.Create, Resource: api.Pods, Subresource: "binding", Namespace: "default",
-		Name: "web-1", Object: &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: "web-1"},
-			Target: corev1.ObjectReference{Name: "worker-2"}}})
-	assert.EqualError(t, err, `Operation cannot be fulfilled on pods/binding "web-1": pod web-1 is already assigned to node "worker-1"`)
+	assert.EqualError(t, b.bind("web-1", "worker-2"), `Operation cannot be fulfilled on pods/binding "web-1": `+
+		`pod web-1 is already assigned to node "worker-1"`)
 }
 
 func TestListSelectsByFieldsAndRefusesUnknownOnes(t *testing.T) {
@@ -260,6 +254,7 @@ func TestListSelectsByFieldsAndRefusesUnknownOnes(t *testing.T) {
 		require.Len(t, resp.Items, 1)
 		assert.Equal(t, "web-2", resp.Items[0].GetName())
 	}
-	_, err := b.request(&api.Request{Verb: api.List, Resource: api.Pods, FieldSelector: fields.ParseSelectorOrDie("foo=bar")})
+	_, err := b.request(&api.Request{Verb: api.List, Resource: api.Pods,
+		FieldSelector: fields.ParseSelectorOrDie("foo=bar")})
 	assert.EqualError(t, err, "field label not supported: foo")
 }

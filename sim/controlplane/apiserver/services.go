@@ -16,8 +16,9 @@ import (
 	"ksim/sim/raft"
 )
 
-// Models the allocation of cluster IPs and node ports (pkg/registry/core/service, v1.36). An address is taken by a key of its
-// own in etcd, as IPAddress objects do. Leaves out: IPAddress and ServiceCIDR objects, IPv6, dual stack, the repair loops.
+// Models the allocation of cluster IPs and node ports (pkg/registry/core/service, v1.36). An address is taken by a key
+// of its own in etcd, as IPAddress objects do. Leaves out: IPAddress and ServiceCIDR objects, IPv6, dual stack, the
+// repair loops.
 
 // addressPrefix is where taken cluster IPs stand.
 const addressPrefix = "/registry/ipaddresses/"
@@ -27,7 +28,8 @@ const allocateTries = 64
 
 func nothing() {}
 
-// allocate gives a new Service what it needs of scarce things; release gives it back when the Service could not be stored.
+// allocate gives a new Service what it needs of scarce things; release gives it back when the Service could not be
+// stored.
 func (q *request) allocate(p *sim.Proc, obj api.Object) (release func(), err error) {
 	svc, ok := obj.(*corev1.Service)
 	if !ok {

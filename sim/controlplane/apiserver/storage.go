@@ -34,8 +34,8 @@ func (q *request) read(p *sim.Proc, key string) (*raft.KeyValue, error) {
 	return resp.Kvs[0], nil
 }
 
-// commit runs a transaction on one key that stands at a revision (0: does not exist): it puts value, or deletes the key when
-// value is nil. When the key has moved on, ok is false and current is what it is now (nil: nothing).
+// commit runs a transaction on one key that stands at a revision (0: does not exist): it puts value, or deletes the key
+// when value is nil. When the key has moved on, ok is false and current is what it is now (nil: nothing).
 func (q *request) commit(p *sim.Proc, w write) (revision int64, current *raft.KeyValue, ok bool, err error) {
 	key := []byte(w.key)
 	op := raft.RequestOp{DeleteRange: &raft.DeleteRangeRequest{Key: key}}
@@ -157,9 +157,9 @@ type change struct {
 	lease  int64
 }
 
-// update changes the object under a key, trying again when somebody else was faster (GuaranteedUpdate). fn must not change
-// what it is given; if it refuses an object from the cache it is asked again with what etcd has. It returns the object as
-// stored, or its last state when it was deleted.
+// update changes the object under a key, trying again when somebody else was faster (GuaranteedUpdate). fn must not
+// change what it is given; if it refuses an object from the cache it is asked again with what etcd has. It returns the
+// object as stored, or its last state when it was deleted.
 func (q *request) update(p *sim.Proc, reason string, fn func(existing api.Object) (change, error)) (api.Object, error) {
 	key := q.Resource.Key(q.Namespace, q.Name)
 	v, cached, err := q.current(p, key, false)
@@ -186,7 +186,7 @@ func (q *request) update(p *sim.Proc, reason string, fn func(existing api.Object
 			}
 			continue
 		}
-		result, current, done, err := q.apply(p, key, reason, v, next)
+		result, current, done, err := q.apply(p, reason, v, next)
 		if err != nil || done {
 			return result, err
 		}
@@ -199,8 +199,8 @@ func (q *request) update(p *sim.Proc, reason string, fn func(existing api.Object
 
 var errUnchanged = errors.New("unchanged")
 
-// reread looks whether the cache's version, which fn refused with refusal (nil: wanted to keep), is what etcd has. If so the
-// refusal stands (errUnchanged for keep); if not, the newer version is returned.
+// reread looks whether the cache's version, which fn refused with refusal (nil: wanted to keep), is what etcd has. If
+// so the refusal stands (errUnchanged for keep); if not, the newer version is returned.
 func (q *request) reread(p *sim.Proc, key string, v *version, refusal error) (*version, bool, error) {
 	kv, err := q.read(p, key)
 	switch {
@@ -217,9 +217,10 @@ func (q *request) reread(p *sim.Proc, key string, v *version, refusal error) (*v
 }
 
 // apply writes what fn has made of v. done is false when the key has moved on, to current.
-func (q *request) apply(p *sim.Proc, key, reason string, v *version, next change) (api.Object, *raft.KeyValue, bool, error) {
+func (q *request) apply(p *sim.Proc, reason string, v *version,
+	next change) (result api.Object, current *raft.KeyValue, done bool, err error) {
 	existing := q.objectOf(v)
-	w := write{key: key, revision: v.kv.ModRevision, lease: next.lease, reason: reason,
+	w := write{key: string(v.kv.Key), revision: v.kv.ModRevision, lease: next.lease, reason: reason,
 		object: api.ResourceEventName(q.Resource, existing.GetNamespace(), existing.GetName())}
 	if !next.remove {
 		value, err := api.Encode(next.object)
@@ -247,7 +248,7 @@ func (q *request) apply(p *sim.Proc, key, reason string, v *version, next change
 	if next.remove {
 		return existing, nil, true, nil
 	}
-	return q.server.decodeValue(q.Resource, key, w.value, revision), nil, true, nil
+	return q.server.decodeValue(q.Resource, w.key, w.value, revision), nil, true, nil
 }
 
 func (q *request) notFound() error { return apierrors.NewNotFound(q.Resource.GroupResource(), q.Name) }
@@ -261,8 +262,8 @@ func (q *request) etcdFailed(err error) error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: 500, Message: err.Error()}}
 }
 
-// timedOut is the answer at the deadline. Writes are ended by their handler (finisher.go), reads by the time-out filter, whose
-// body is no Status: the text is what client-go makes of the 504.
+// timedOut is the answer at the deadline. Writes are ended by their handler (finisher.go), reads by the time-out
+// filter, whose body is no Status: the text is what client-go makes of the 504.
 func (q *request) timedOut() error {
 	if q.mutating {
 		return apierrors.NewTimeoutError("request did not complete within requested timeout - context deadline exceeded", 0)

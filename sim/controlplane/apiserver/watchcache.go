@@ -13,9 +13,10 @@ import (
 	"ksim/sim/raft"
 )
 
-// Models the API server's watch cache (apiserver pkg/storage/cacher: cacher.go, watch_cache.go, delegator.go, v0.36): one
-// cache a resource, fed by a list and a watch of its own at etcd; a sliding window of events from which watches resume;
-// readiness; waiting for a revision. Leaves out: snapshots for exact lists, the consistency checker, slow watchers.
+// Models the API server's watch cache (apiserver pkg/storage/cacher: cacher.go, watch_cache.go, delegator.go, v0.36):
+// one cache a resource, fed by a list and a watch of its own at etcd; a sliding window of events from which watches
+// resume; readiness; waiting for a revision. Leaves out: snapshots for exact lists, the consistency checker, slow
+// watchers.
 
 const (
 	// blockTimeout is how long a request waits for a revision (watch_cache.go).
@@ -73,7 +74,6 @@ type watchCache struct {
 	window      []*cacheEvent                  // ring
 	start, size int
 
-	cancelWatch  func()
 	firstError   sim.Time // of the current run of internal errors
 	lastError    sim.Time
 	failing      bool
@@ -106,8 +106,8 @@ func (c *watchCache) run() {
 }
 
 func (c *watchCache) listAndWatch(p *sim.Proc) {
-	resp, err := c.client.Range(p, &raft.RangeRequest{Key: []byte(c.resource.Prefix), RangeEnd: prefixEnd(c.resource.Prefix)},
-		sim.Forever)
+	prefix := c.resource.Prefix
+	resp, err := c.client.Range(p, &raft.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix)}, sim.Forever)
 	if err != nil {
 		c.restart()
 		return
@@ -157,14 +157,14 @@ func (c *watchCache) onReady(fn func()) {
 }
 
 func (c *watchCache) watch() {
-	c.cancelWatch = c.client.Watch(&raft.WatchRequest{Key: []byte(c.resource.Prefix), RangeEnd: prefixEnd(c.resource.Prefix),
-		StartRevision: c.revision + 1, ProgressNotify: true, RequireLeader: true}, c.onResponse)
+	prefix := c.resource.Prefix
+	c.client.Watch(&raft.WatchRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix), StartRevision: c.revision + 1,
+		ProgressNotify: true, RequireLeader: true}, c.onResponse)
 }
 
 func (c *watchCache) onResponse(resp *raft.WatchResponse) {
 	switch {
 	case resp.Canceled:
-		c.cancelWatch = nil
 		c.watchFailed(resp)
 	case len(resp.Events) > 0:
 		for i := range resp.Events {
@@ -179,8 +179,8 @@ func (c *watchCache) onResponse(resp *raft.WatchResponse) {
 	}
 }
 
-// watchFailed tries the watch again for half a minute, as after "no leader"; then, or at once when the history is gone, the
-// cache is not ready any more and begins anew.
+// watchFailed tries the watch again for half a minute, as after "no leader"; then, or at once when the history is gone,
+// the cache is not ready any more and begins anew.
 func (c *watchCache) watchFailed(resp *raft.WatchResponse) {
 	now := c.server.kernel.Now()
 	if resp.CompactRevision == 0 {
@@ -293,11 +293,11 @@ func (c *watchCache) notReady() error {
 	return apierrors.NewTooManyRequests("storage is (re)initializing", retryAfterUnready(down))
 }
 
-// retryAfterUnready is e^(0.06 x seconds), between 1 and 30, in whole seconds (cacher/util.go calculateRetryAfterForUnreadyCache):
-// the table has the first second of downtime at which each value begins.
+// retryAfterUnready is e^(0.06 x seconds), between 1 and 30, in whole seconds (cacher/util.go
+// calculateRetryAfterForUnreadyCache): the table has the first second of downtime at which each value begins.
 func retryAfterUnready(down time.Duration) int {
-	begins := [...]int{0, 12, 19, 24, 27, 30, 33, 35, 37, 39, 40, 42, 43, 44, 46, 47, 48, 49, 50, 50, 51, 52, 53, 53, 54, 55,
-		55, 56, 57, 57}
+	begins := [...]int{0, 12, 19, 24, 27, 30, 33, 35, 37, 39, 40, 42, 43, 44, 46, 47, 48, 49, 50, 50, 51, 52, 53, 53, 54,
+		55, 55, 56, 57, 57}
 	n := 1
 	for n < len(begins) && down >= time.Duration(begins[n])*time.Second {
 		n++
@@ -305,8 +305,8 @@ func retryAfterUnready(down time.Duration) int {
 	return n
 }
 
-// whenFresh calls done when the cache has reached a revision: at once, or within three seconds, or with the error that the
-// revision is too large. force asks etcd for progress, since nothing else may happen to the resource.
+// whenFresh calls done when the cache has reached a revision: at once, or within three seconds, or with the error that
+// the revision is too large. force asks etcd for progress, since nothing else may happen to the resource.
 func (c *watchCache) whenFresh(revision int64, force bool, done func(error)) {
 	if c.revision >= revision {
 		done(nil)
@@ -393,7 +393,7 @@ func (c *watchCache) index(key string, previous, current *version) {
 // tooLarge is the answer to a revision that the cache does not reach in time (apiserver pkg/storage/errors.go).
 func tooLarge(wanted, current int64) error {
 	err := apierrors.NewTimeoutError(fmt.Sprintf("Too large resource version: %d, current: %d", wanted, current), 1)
-	err.ErrStatus.Details.Causes = tooLargeCause
+	err.ErrStatus.Details.Causes = tooLargeCause()
 	return err
 }
 

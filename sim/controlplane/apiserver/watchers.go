@@ -17,7 +17,9 @@ import (
 const bookmarkPeriod = time.Minute
 
 // tooLargeCause is what clients look for in the error (apimachinery pkg/apis/meta/v1 CauseTypeResourceVersionTooLarge).
-var tooLargeCause = []metav1.StatusCause{{Type: metav1.CauseTypeResourceVersionTooLarge, Message: "Too large resource version"}}
+func tooLargeCause() []metav1.StatusCause {
+	return []metav1.StatusCause{{Type: metav1.CauseTypeResourceVersionTooLarge, Message: "Too large resource version"}}
+}
 
 // scopeKey groups watchers by what they ask for, so that an event is shown only to those whom it may concern
 // (cacher.go indexedWatchers).
@@ -102,7 +104,8 @@ func (s *watcherSet) closeAll() {
 	}
 }
 
-// dispatch shows an event to the watchers that it may concern, in the order of their groups and, within, of their start.
+// dispatch shows an event to the watchers that it may concern, in the order of their groups and, within, of their
+// start.
 func (s *watcherSet) dispatch(ev *cacheEvent) {
 	if len(s.all) == 0 {
 		return
@@ -140,8 +143,8 @@ func (s *watcherSet) deliver(key scopeKey, ev *cacheEvent) {
 	}
 }
 
-// show sends an event to the watcher if it has a place in what the watcher sees: an object that comes to match is added,
-// one that no longer does is deleted.
+// show sends an event to the watcher if it has a place in what the watcher sees: an object that comes to match is
+// added, one that no longer does is deleted.
 func (w *watcher) show(ev *cacheEvent) {
 	if ev.revision <= w.after {
 		return
