@@ -28,7 +28,8 @@ type ListOptions struct {
 
 // ListObjects reads the objects of a namespace, of all namespaces when it is "", and the revision of the list.
 // The objects are shared: they must not be changed.
-func ListObjects[T Object](p *sim.Proc, c Client, namespace string, o ListOptions) (items []T, revision string, err error) {
+func ListObjects[T Object](p *sim.Proc, c Client, namespace string, o ListOptions) (
+	items []T, revision string, err error) {
 	resp, err := c.Do(p, &Request{Verb: List, Resource: resourceOfType[T](), Namespace: namespace,
 		LabelSelector: o.LabelSelector, FieldSelector: o.FieldSelector, ResourceVersion: o.ResourceVersion})
 	if err != nil {
@@ -119,7 +120,8 @@ func IsNotFound(err error) bool { return apierrors.IsNotFound(err) }
 // IsAlreadyExists reports whether an object of that name exists.
 func IsAlreadyExists(err error) bool { return apierrors.IsAlreadyExists(err) }
 
-// NoMatch is the error of a type that the API does not serve, as kubectl prints it (apimachinery pkg/api/meta/errors.go).
+// NoMatch is the error of a type that the API does not serve, as kubectl prints it (apimachinery
+// pkg/api/meta/errors.go).
 func NoMatch(kind, apiVersion string) error {
 	return fmt.Errorf("no matches for kind %q in version %q", kind, apiVersion)
 }

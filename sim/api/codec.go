@@ -10,9 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// Objects lie in etcd as kube-apiserver writes them: "k8s\x00", then a runtime.Unknown that names the type and holds the
-// object's own protobuf message (apimachinery pkg/runtime/serializer/protobuf/protobuf.go); objects without a Go type
-// as JSON. The resourceVersion is not stored: it is the revision of the write.
+// Objects lie in etcd as kube-apiserver writes them: "k8s\x00", then a runtime.Unknown that names the type and holds
+// the object's own protobuf message (apimachinery pkg/runtime/serializer/protobuf/protobuf.go); objects without a Go
+// type as JSON. The resourceVersion is not stored: it is the revision of the write.
 
 // protobufMagic begins every protobuf value in etcd.
 const protobufMagic = "k8s\x00"

@@ -13,7 +13,8 @@ import (
 
 func testLease() *coordinationv1.Lease {
 	return &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-node-lease", Name: "worker-1", UID: "5f2c2cbe-5a0a-4d0e-8d13-4d3f4a1c6f10",
+		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-node-lease", Name: "worker-1",
+			UID:               "5f2c2cbe-5a0a-4d0e-8d13-4d3f4a1c6f10",
 			CreationTimestamp: metav1.Unix(1767225600, 0),
 			OwnerReferences:   []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: "worker-1", UID: "u-1"}}},
 		Spec: coordinationv1.LeaseSpec{HolderIdentity: ptr.To("worker-1"), LeaseDurationSeconds: ptr.To[int32](40),

@@ -73,8 +73,8 @@ func NewUUID(s *sim.Stream) string {
 }
 
 // ComputeHash returns the hash of a pod template that names a Deployment's ReplicaSets (pod-template-hash) and a
-// DaemonSet's revisions (pkg/controller/controller_utils.go, v1.36): FNV-32a of the template printed with all its fields.
-// It is slow (tens of microseconds); controllers call it when they make something, not at every sync.
+// DaemonSet's revisions (pkg/controller/controller_utils.go, v1.36): FNV-32a of the template printed with all its
+// fields. It is slow (tens of microseconds); controllers call it when they make something, not at every sync.
 func ComputeHash(template *corev1.PodTemplateSpec, collisionCount *int32) string {
 	hasher := fnv.New32a()
 	_, _ = hasher.Write([]byte(printed(*template))) // cannot fail: a hash
@@ -99,9 +99,9 @@ var since137 = strings.NewReplacer(
 	" User:(*int64)<nil>", "",
 )
 
-// RevisionData returns what a ControllerRevision of a StatefulSet or DaemonSet holds: a patch that puts its template back
-// (pkg/controller/statefulset/stateful_set_utils.go getPatch, v1.36). It marshals JSON: call it for a new generation, not
-// at every sync.
+// RevisionData returns what a ControllerRevision of a StatefulSet or DaemonSet holds: a patch that puts its template
+// back (pkg/controller/statefulset/stateful_set_utils.go getPatch, v1.36). It marshals JSON: call it for a new
+// generation, not at every sync.
 func RevisionData(template *corev1.PodTemplateSpec) ([]byte, error) {
 	raw, err := json.Marshal(template)
 	if err != nil {

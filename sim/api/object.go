@@ -17,7 +17,8 @@ func EventName(obj Object) string {
 	return nameOf(singular, obj.GetNamespace(), obj.GetName())
 }
 
-// ResourceEventName names an object of a resource as EventName does. The namespace of a cluster-wide resource is left out.
+// ResourceEventName names an object of a resource as EventName does. The namespace of a cluster-wide resource is left
+// out.
 func ResourceEventName(r *Resource, namespace, name string) string {
 	if !r.Namespaced {
 		namespace = ""

@@ -143,7 +143,8 @@ func addLabelKeys(s *metav1.LabelSelector, keys []string, op metav1.LabelSelecto
 	}
 }
 
-// generateSelector gives a Job's pods labels that are theirs alone, and selects those (pkg/registry/batch/job/strategy.go).
+// generateSelector gives a Job's pods labels that are theirs alone, and selects those
+// (pkg/registry/batch/job/strategy.go).
 func generateSelector(j *batchv1.Job) {
 	if j.Spec.ManualSelector != nil && *j.Spec.ManualSelector {
 		return
@@ -192,9 +193,9 @@ func setTemplateGeneration(d *appsv1.DaemonSet, n int64) {
 	d.Annotations = annotations
 }
 
-// PrepareForUpdate is what the resource's strategy does before an update of obj, which replaces old, or of a subresource
-// of it (pkg/registry/*/strategy.go, v1.36): status and specification leave each other alone, a changed specification is
-// a new generation. obj has old's generation already.
+// PrepareForUpdate is what the resource's strategy does before an update of obj, which replaces old, or of a
+// subresource of it (pkg/registry/*/strategy.go, v1.36): status and specification leave each other alone, a changed
+// specification is a new generation. obj has old's generation already.
 func PrepareForUpdate(obj, old Object, subresource string) {
 	if subresource == "status" {
 		prepareStatusUpdate(obj, old)

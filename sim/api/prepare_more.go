@@ -243,7 +243,8 @@ func QOSOf(p *corev1.Pod) corev1.PodQOSClass {
 	return corev1.PodQOSBurstable
 }
 
-// ScaleOf returns the scale subresource of a Deployment, ReplicaSet, StatefulSet or ReplicationController, nil for others.
+// ScaleOf returns the scale subresource of a Deployment, ReplicaSet, StatefulSet or ReplicationController, nil for
+// others.
 func ScaleOf(obj Object) *autoscalingv1.Scale {
 	scale := &autoscalingv1.Scale{
 		TypeMeta: metav1.TypeMeta{APIVersion: "autoscaling/v1", Kind: "Scale"},

@@ -43,12 +43,14 @@ var (
 	Secrets = define("v1", "Secret", func() Object { return &corev1.Secret{} },
 		Resource{Plural: "secrets", Namespaced: true, Modelled: true})
 	ServiceAccounts = define("v1", "ServiceAccount", func() Object { return &corev1.ServiceAccount{} },
-		Resource{Plural: "serviceaccounts", ShortNames: []string{"sa"}, Namespaced: true, Sub: []string{"token"}, Modelled: true})
+		Resource{Plural: "serviceaccounts", ShortNames: []string{"sa"}, Namespaced: true, Sub: []string{"token"},
+			Modelled: true})
 	Events = define("v1", "Event", func() Object { return &corev1.Event{} },
 		Resource{Plural: "events", ShortNames: []string{"ev"}, Namespaced: true, Modelled: true})
 	PersistentVolumes = define("v1", "PersistentVolume", func() Object { return &corev1.PersistentVolume{} },
 		Resource{Plural: "persistentvolumes", ShortNames: []string{"pv"}, Sub: []string{"status"}})
-	PersistentVolumeClaims = define("v1", "PersistentVolumeClaim", func() Object { return &corev1.PersistentVolumeClaim{} },
+	PersistentVolumeClaims = define("v1", "PersistentVolumeClaim",
+		func() Object { return &corev1.PersistentVolumeClaim{} },
 		Resource{Plural: "persistentvolumeclaims", ShortNames: []string{"pvc"}, Namespaced: true, Sub: []string{"status"}})
 	ReplicationControllers = define("v1", "ReplicationController",
 		func() Object { return &corev1.ReplicationController{} },
@@ -90,7 +92,8 @@ var (
 		func() Object { return &policyv1.PodDisruptionBudget{} },
 		Resource{Plural: "poddisruptionbudgets", ShortNames: []string{"pdb"}, Namespaced: true, Sub: []string{"status"},
 			Modelled: true})
-	PriorityClasses = define("scheduling.k8s.io/v1", "PriorityClass", func() Object { return &schedulingv1.PriorityClass{} },
+	PriorityClasses = define("scheduling.k8s.io/v1", "PriorityClass",
+		func() Object { return &schedulingv1.PriorityClass{} },
 		Resource{Plural: "priorityclasses", ShortNames: []string{"pc"}, Modelled: true})
 	RuntimeClasses = define("node.k8s.io/v1", "RuntimeClass", func() Object { return &nodev1.RuntimeClass{} },
 		Resource{Plural: "runtimeclasses"})

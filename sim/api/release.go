@@ -45,8 +45,8 @@ func ParseRelease(text string) (*Release, error) {
 			return r, nil
 		}
 	}
-	return nil, fmt.Errorf("unknown Kubernetes release %q (known: v1.%d to v1.%d, with or without a patch, as v1.%d or v1.%d.0)",
-		text, OldestMinor, NewestMinor, DefaultMinor, DefaultMinor)
+	return nil, fmt.Errorf("unknown Kubernetes release %q (known: v1.%d to v1.%d, with or without a patch, "+
+		"as v1.%d or v1.%d.0)", text, OldestMinor, NewestMinor, DefaultMinor, DefaultMinor)
 }
 
 // ReleaseOf returns the .0 release of a minor that is known.

@@ -48,7 +48,7 @@ func serverFacts(minor int) ServerFacts {
 // KubeadmFacts are about what kubeadm installs, and the skew that it and the project allow.
 type KubeadmFacts struct {
 	Probes                   StaticPodProbes
-	LocalAPIServer           bool     // kubeconfigs of the controller manager and the scheduler name their own machine's server
+	LocalAPIServer           bool     // the managers' and schedulers' kubeconfigs name their own machine's server
 	KubeletLocalAPIServer    bool     // that of a control-plane kubelet, too
 	KubeletSkew              int      // how many minors a kubelet may be older than the API server
 	KubeadmKubeletSkew       int      // how many kubeadm's preflight lets it be
@@ -56,7 +56,7 @@ type KubeadmFacts struct {
 	ControlPlaneTaints       []string // keys, all NoSchedule
 	EtcdLearnerJoin          bool     // a joining member is a learner first
 	AddonsAfterControlPlane  bool     // CoreDNS and kube-proxy are upgraded with the last control-plane node
-	InsecureManagerPorts     bool     // probes of the controller manager and the scheduler go to 10252 and 10251, over http
+	InsecureManagerPorts     bool     // the managers' and schedulers' probes go to 10252 and 10251, over http
 	UpgradeNodeConfigCommand bool     // `kubeadm upgrade node config --kubelet-version`
 }
 

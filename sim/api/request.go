@@ -68,7 +68,8 @@ type Request struct {
 	Within    time.Duration // the client's own deadline; 0 none
 }
 
-// Response is the answer to a Request that succeeded; a failure is an error, mostly a *errors.StatusError of apimachinery.
+// Response is the answer to a Request that succeeded; a failure is an error, mostly a *errors.StatusError of
+// apimachinery.
 type Response struct {
 	Object          Object   // the object, for verbs on one
 	Items           []Object // of a list

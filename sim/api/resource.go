@@ -24,7 +24,8 @@ type Resource struct {
 	envelope []byte // what the stored bytes of its objects begin with
 }
 
-// Key returns the etcd key of an object (kube-apiserver's storage keys: /registry/pods/default/web-1, /registry/minions/worker-1).
+// Key returns the etcd key of an object (kube-apiserver's storage keys: /registry/pods/default/web-1,
+// /registry/minions/worker-1).
 func (r *Resource) Key(namespace, name string) string {
 	if r.Namespaced {
 		return r.Prefix + namespace + "/" + name

@@ -29,9 +29,9 @@ type CreateOptions struct {
 	Stream    *sim.Stream // draws the UID and the suffix of a generated name
 }
 
-// BeforeCreate makes a decoded, defaulted object ready to be stored and checks it (apiserver pkg/registry/rest/create.go,
-// v0.36): UID and creationTimestamp, generated name, namespace, strategy, validation. obj is changed.
-// Errors: a StatusError, BadRequest or Invalid.
+// BeforeCreate makes a decoded, defaulted object ready to be stored and checks it (apiserver
+// pkg/registry/rest/create.go, v0.36): UID and creationTimestamp, generated name, namespace, strategy, validation. obj
+// is changed. Errors: a StatusError, BadRequest or Invalid.
 func BeforeCreate(r *Resource, obj Object, o CreateOptions) error {
 	obj.SetDeletionTimestamp(nil)
 	obj.SetDeletionGracePeriodSeconds(nil)

@@ -1,17 +1,29 @@
 package validation
 
 import (
+	"cmp"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // Meta checks the metadata that every object has, when nothing more exact has been said of it
 // (apiserver pkg/registry/rest/create.go, v0.36).
 func Meta(obj metav1.Object, namespaced bool) field.ErrorList {
-	return apivalidation.ValidateObjectMetaAccessor(obj, namespaced, path.ValidatePathSegmentName, field.NewPath("metadata"))
+	return apivalidation.ValidateObjectMetaAccessor(obj, namespaced, path.ValidatePathSegmentName,
+		field.NewPath("metadata"))
 }
 
 // MetaUpdate checks that an update leaves an object's identity alone.
@@ -19,8 +31,216 @@ func MetaUpdate(obj, old metav1.Object) field.ErrorList {
 	return apivalidation.ValidateObjectMetaAccessorUpdate(obj, old, field.NewPath("metadata"))
 }
 
-// Create checks an object that is to be created.
-func Create(obj runtime.Object) field.ErrorList { return nil }
+// Create checks an object that is to be created, defaulted and with its name.
+func Create(obj runtime.Object) field.ErrorList {
+	f := &found{}
+	switch o := obj.(type) {
+	case *corev1.Pod:
+		f.createdPod(o)
+	case *appsv1.Deployment:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.deploymentSpec(&o.Spec)
+	case *appsv1.ReplicaSet:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.replicaSetSpec(&o.Spec)
+	case *appsv1.StatefulSet:
+		f.meta(o, apivalidation.NameIsDNSLabel)
+		f.statefulSetSpec(&o.Spec)
+	case *appsv1.DaemonSet:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.daemonSetSpec(&o.Spec)
+	case *batchv1.Job:
+		f.job(o)
+	case *policyv1.PodDisruptionBudget:
+		f.budget(o)
+	case *corev1.Service:
+		f.meta(o, apivalidation.NameIsDNSLabel) // RelaxedServiceNameValidation: beta on 1.36; before: NameIsDNS1035Label
+		f.service(o)
+	case *corev1.Node:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.taints(o.Spec.Taints)
+	case *coordinationv1.Lease:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.lease(&o.Spec)
+	case *discoveryv1.EndpointSlice:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.endpointSlice(o)
+	case *schedulingv1.PriorityClass:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.priorityClass(o)
+	default:
+		f.createdRest(obj)
+	}
+	return f.list
+}
 
-// Update checks an object that is to replace old, or a subresource of it.
-func Update(obj, old runtime.Object, subresource string) field.ErrorList { return nil }
+// createdRest checks kinds of which little more than the name is checked.
+func (f *found) createdRest(obj runtime.Object) {
+	switch o := obj.(type) {
+	case *corev1.Namespace:
+		f.meta(o, apivalidation.ValidateNamespaceName)
+	case *corev1.ConfigMap:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.configMap(o)
+	case *corev1.Secret:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.secret(o)
+	case *corev1.ServiceAccount:
+		f.meta(o, apivalidation.ValidateServiceAccountName)
+	case *corev1.Endpoints:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+	case *corev1.Event:
+		f.event(o)
+	case *corev1.PersistentVolume:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+	case *corev1.PersistentVolumeClaim:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+	case *corev1.LimitRange:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+	case *corev1.ResourceQuota:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+	case *appsv1.ControllerRevision:
+		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.nonNegative(field.NewPath("revision"), o.Revision)
+	case *batchv1.CronJob:
+		f.cronJob(o)
+	case *corev1.Binding:
+		f.binding(o)
+	}
+}
+
+// Update checks an object that is to replace old, or a subresource of it. The metadata is checked by Meta and
+// MetaUpdate.
+func Update(obj, old runtime.Object, subresource string) field.ErrorList {
+	f := &found{}
+	if subresource == "status" {
+		f.status(obj, old)
+		return f.list
+	}
+	switch o := obj.(type) {
+	case *corev1.Pod:
+		f.updatedPod(o, old.(*corev1.Pod))
+	case *appsv1.Deployment:
+		f.deploymentSpec(&o.Spec)
+		f.immutable(specPath().Child("selector"), o.Spec.Selector, old.(*appsv1.Deployment).Spec.Selector)
+	case *appsv1.ReplicaSet:
+		f.replicaSetSpec(&o.Spec)
+		f.immutable(specPath().Child("selector"), o.Spec.Selector, old.(*appsv1.ReplicaSet).Spec.Selector)
+	case *appsv1.StatefulSet:
+		f.updatedStatefulSet(o, old.(*appsv1.StatefulSet))
+	case *appsv1.DaemonSet:
+		f.daemonSetSpec(&o.Spec)
+		f.immutable(specPath().Child("selector"), o.Spec.Selector, old.(*appsv1.DaemonSet).Spec.Selector)
+	case *batchv1.Job:
+		f.updatedJob(o, old.(*batchv1.Job))
+	case *policyv1.PodDisruptionBudget:
+		f.budget(o)
+	case *corev1.Service:
+		f.updatedService(o, old.(*corev1.Service))
+	case *corev1.Node:
+		f.updatedNode(o, old.(*corev1.Node))
+	case *coordinationv1.Lease:
+		f.lease(&o.Spec)
+	case *discoveryv1.EndpointSlice:
+		f.endpointSlice(o)
+		f.immutable(field.NewPath("addressType"), o.AddressType, old.(*discoveryv1.EndpointSlice).AddressType)
+	case *schedulingv1.PriorityClass:
+		f.updatedPriorityClass(o, old.(*schedulingv1.PriorityClass))
+	case *corev1.ConfigMap:
+		f.updatedConfigMap(o, old.(*corev1.ConfigMap))
+	case *corev1.Secret:
+		f.updatedSecret(o, old.(*corev1.Secret))
+	case *appsv1.ControllerRevision:
+		f.immutable(field.NewPath("data"), o.Data.Raw, old.(*appsv1.ControllerRevision).Data.Raw)
+	case *batchv1.CronJob:
+		f.cronJob(o)
+	}
+	return f.list
+}
+
+// found collects what is wrong.
+type found struct{ list field.ErrorList }
+
+func specPath() *field.Path { return field.NewPath("spec") }
+
+func (f *found) add(list ...*field.Error) { f.list = append(f.list, list...) }
+
+func (f *found) meta(obj metav1.Object, name apivalidation.ValidateNameFunc) {
+	clusterWide := false
+	switch obj.(type) {
+	case *corev1.Node, *corev1.Namespace, *corev1.PersistentVolume, *schedulingv1.PriorityClass:
+		clusterWide = true
+	}
+	f.add(apivalidation.ValidateObjectMetaAccessor(obj, !clusterWide, name, field.NewPath("metadata"))...)
+}
+
+// invalid adds an error for each message.
+func (f *found) invalid(at *field.Path, value any, messages ...string) {
+	for _, message := range messages {
+		f.add(field.Invalid(at, value, message))
+	}
+}
+
+func (f *found) required(at *field.Path, detail string)  { f.add(field.Required(at, detail)) }
+func (f *found) forbidden(at *field.Path, detail string) { f.add(field.Forbidden(at, detail)) }
+
+func (f *found) nonNegative(at *field.Path, value int64) {
+	f.add(apivalidation.ValidateNonnegativeField(value, at)...)
+}
+
+// nonNegative32 checks a number that may be absent.
+func (f *found) nonNegative32(at *field.Path, value *int32) {
+	if value != nil {
+		f.nonNegative(at, int64(*value))
+	}
+}
+
+func (f *found) immutable(at *field.Path, value, old any) {
+	f.add(apivalidation.ValidateImmutableField(value, old, at)...)
+}
+
+func (f *found) label(at *field.Path, value string) {
+	f.invalid(at, value, validation.IsDNS1123Label(value)...)
+}
+
+func (f *found) subdomain(at *field.Path, value string) {
+	f.invalid(at, value, validation.IsDNS1123Subdomain(value)...)
+}
+
+func (f *found) qualifiedName(at *field.Path, value string) {
+	f.invalid(at, value, validation.IsQualifiedName(value)...)
+}
+
+// oneOf checks a value that must be one of those allowed: absent is Required, another NotSupported.
+func oneOf[T ~string](f *found, at *field.Path, value T, allowed ...T) {
+	switch {
+	case value == "":
+		f.required(at, "")
+	case !slices.Contains(allowed, value):
+		f.add(field.NotSupported(at, value, allowed))
+	}
+}
+
+// optional is oneOf for a value that may be absent.
+func optional[T ~string](f *found, at *field.Path, value *T, allowed ...T) {
+	if value != nil && !slices.Contains(allowed, *value) {
+		f.add(field.NotSupported(at, *value, allowed))
+	}
+}
+
+// unique adds a Duplicate error for a name that was seen before.
+func (f *found) unique(at *field.Path, seen map[string]bool, name string) {
+	if seen[name] {
+		f.add(field.Duplicate(at, name))
+	}
+	seen[name] = true
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m { // any order: sorted below
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
