@@ -54,7 +54,7 @@ func (d *Decoder) value(n *Node, v reflect.Value, what string) {
 	}
 	switch {
 	case v.Type() == durationType:
-		if length, ok := d.Duration(n, what); ok {
+		if length, ok := d.ReadDuration(n, what); ok {
 			v.SetInt(int64(length))
 		}
 	case v.Kind() == reflect.Struct:
@@ -185,8 +185,8 @@ func (d *Decoder) Want(n *Node, kind Kind, what, wanted string) bool {
 	return false
 }
 
-// Duration reads a duration that is not negative.
-func (d *Decoder) Duration(n *Node, what string) (length time.Duration, ok bool) {
+// ReadDuration reads a duration that is not negative.
+func (d *Decoder) ReadDuration(n *Node, what string) (length time.Duration, ok bool) {
 	const wanted = "want a duration as 90s, 1m30s, 500ms"
 	if n.Kind != Scalar {
 		d.Problems.At(n, "%s: %s, %s", what, n.Describe(), wanted)

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -250,4 +251,72 @@ func (n *Node) substitute(value func(name string) (string, bool), unknown func(n
 		i += end + 1
 	}
 	n.Text = b.String()
+}
+
+// Offset returns the byte offset in text of a line and column, both from 1.
+func Offset(text string, line, column int) int {
+	offset := 0
+	for ; line > 1; line-- {
+		i := strings.IndexByte(text[offset:], '\n')
+		if i < 0 {
+			return len(text)
+		}
+		offset += i + 1
+	}
+	for i := range text[offset:] {
+		if column--; column <= 0 {
+			return offset + i
+		}
+	}
+	return len(text)
+}
+
+// Find returns the node at a path as field errors write it: spec.containers[0].image, metadata.labels[app]. Where the path leads
+// to nothing it is the nearest node above.
+func (n *Node) Find(path string) *Node {
+	for path != "" && n != nil {
+		var key string
+		switch {
+		case path[0] == '[':
+			end := strings.IndexByte(path, ']')
+			if end < 0 {
+				return n
+			}
+			key, path = path[1:end], path[end+1:]
+		default:
+			end := strings.IndexAny(path, ".[")
+			if end < 0 {
+				end = len(path)
+			}
+			key, path = path[:end], path[end:]
+		}
+		path = strings.TrimPrefix(path, ".")
+		below := n.child(key)
+		if below == nil {
+			return n
+		}
+		n = below
+	}
+	return n
+}
+
+func (n *Node) child(key string) *Node {
+	if n.Kind == List {
+		i, err := strconv.Atoi(key)
+		if err != nil || i < 0 || i >= len(n.Items) {
+			return nil
+		}
+		return n.Items[i]
+	}
+	return n.Get(key)
+}
+
+// Key returns the key node of a map's entry, nil if there is none.
+func (n *Node) Key(key string) *Node {
+	for _, p := range n.Pairs {
+		if p.Key.Text == key {
+			return p.Key
+		}
+	}
+	return nil
 }

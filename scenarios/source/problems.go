@@ -123,3 +123,11 @@ func editDistance(a, b string, limit int) int {
 	}
 	return row[len(b)]
 }
+
+// In records a problem in another file, one that this file names.
+func (p *Problems) In(file string, line, column int, message string) {
+	p.list = append(p.list, Problem{file, max(line, 1), max(column, 1), message})
+}
+
+// Merge takes over the problems of another file.
+func (p *Problems) Merge(other *Problems) { p.list = append(p.list, other.list...) }

@@ -1,0 +1,174 @@
+package scenarios
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"ksim/sim"
+)
+
+// The verdicts.
+const (
+	Pass = "pass"
+	Fail = "fail"
+	// Open is the verdict of an expectation that a run which was ended early did not decide.
+	Open = "open"
+)
+
+// Result is how a run went. Its JSON is the interface of ksim run -o json.
+type Result struct {
+	Scenario     string              `json:"scenario"`
+	Seed         uint64              `json:"seed"`
+	Kubernetes   string              `json:"kubernetes"`
+	Duration     Seconds             `json:"duration"`
+	Verdict      string              `json:"verdict"`
+	Digest       string              `json:"digest"`
+	Steps        []StepResult        `json:"steps"`
+	Expectations []ExpectationResult `json:"expectations"`
+	Traffic      []TrafficResult     `json:"traffic"`
+	Events       []EventResult       `json:"events"`
+}
+
+// Seconds is a time or length of virtual time; in JSON a number with at most microseconds.
+type Seconds float64
+
+// MarshalJSON writes the number with one decimal at least and six at most.
+func (s Seconds) MarshalJSON() ([]byte, error) {
+	text := fmt.Sprintf("%.6f", float64(s))
+	for text[len(text)-1] == '0' && text[len(text)-2] != '.' {
+		text = text[:len(text)-1]
+	}
+	if text == "-0.0" {
+		text = "0.0"
+	}
+	return []byte(text), nil
+}
+
+func seconds(d time.Duration) Seconds {
+	return Seconds(float64(d.Round(time.Microsecond)) / float64(time.Second))
+}
+
+// StepResult is a step that was run.
+type StepResult struct {
+	Name    string  `json:"name"`
+	T       Seconds `json:"t"`
+	Command string  `json:"command"`
+	Exit    int     `json:"exit"` // -1: it had not ended when the run did
+	Stdout  string  `json:"stdout"`
+	Stderr  string  `json:"stderr"`
+	// Event is the step's event in the trace; Ended when it ended.
+	Event sim.EventID   `json:"-"`
+	Ended time.Duration `json:"-"`
+}
+
+// ExpectationResult is the verdict on an expectation.
+type ExpectationResult struct {
+	Name    string  `json:"name"`
+	Verdict string  `json:"verdict"`
+	T       Seconds `json:"t"` // when it was decided
+	Detail  string  `json:"detail"`
+	Points  int     `json:"points,omitempty"` // of a grade
+	// Becoming is set where T is a measured figure: when an eventually became true.
+	Becoming bool `json:"-"`
+}
+
+// TrafficResult is what a probe met.
+type TrafficResult struct {
+	Name          string  `json:"name"`
+	OK            int     `json:"ok"`
+	Failed        int     `json:"failed"`
+	LongestOutage Seconds `json:"longestOutage"`
+}
+
+// EventResult is an event of the trace.
+type EventResult struct {
+	Seq       uint64  `json:"seq"`
+	T         Seconds `json:"t"`
+	Cause     uint64  `json:"cause"`
+	Machine   string  `json:"machine"`
+	Component string  `json:"component"`
+	Reason    string  `json:"reason"`
+	Object    string  `json:"object"`
+	Message   string  `json:"message"`
+}
+
+// Events converts a trace: all of it, or what tells the story of the run together with all causes of that, so that every
+// cause named is there. Times are since start.
+func Events(trace *sim.Trace, start sim.Time, all bool) []EventResult {
+	events := trace.Events()
+	keep := make([]bool, len(events)+1)
+	for i := len(events) - 1; i >= 0; i-- { // causes come before their effects
+		e := &events[i]
+		if all || e.Level >= sim.Story && e.T >= start {
+			keep[e.Seq] = true
+		}
+		if keep[e.Seq] {
+			keep[e.Cause], keep[e.Since] = true, true
+		}
+	}
+	kept := []EventResult{}
+	for i := range events {
+		e := &events[i]
+		if !keep[e.Seq] {
+			continue
+		}
+		kept = append(kept, EventResult{uint64(e.Seq), seconds(e.T.Sub(start)), uint64(e.Cause), e.Machine, e.Component,
+			e.Reason, e.Object, e.Message})
+	}
+	return kept
+}
+
+// Figure is a measured value over several runs.
+type Figure struct {
+	Name             string  `json:"name"`
+	Unit             string  `json:"unit"`
+	Runs             int     `json:"runs"`
+	Min, Median, Max Seconds `json:"-"`
+	Values           []float64
+}
+
+// Spread gathers the figures of several runs of one scenario: when expectations became true, what probes met.
+func Spread(results []Result) []Figure {
+	var figures []Figure
+	add := func(name, unit string, value float64) {
+		i := slices.IndexFunc(figures, func(f Figure) bool { return f.Name == name && f.Unit == unit })
+		if i < 0 {
+			figures = append(figures, Figure{Name: name, Unit: unit})
+			i = len(figures) - 1
+		}
+		figures[i].Values = append(figures[i].Values, value)
+	}
+	for _, r := range results {
+		for _, e := range r.Expectations {
+			if e.Becoming {
+				add(e.Name, "s", float64(e.T))
+			}
+		}
+		for _, t := range r.Traffic {
+			add("traffic "+t.Name+": failed", "probes", float64(t.Failed))
+			add("traffic "+t.Name+": longest outage", "s", float64(t.LongestOutage))
+		}
+	}
+	for i := range figures {
+		f := &figures[i]
+		sorted := slices.Sorted(slices.Values(f.Values))
+		f.Runs = len(sorted)
+		f.Min, f.Median, f.Max = Seconds(sorted[0]), Seconds(sorted[len(sorted)/2]), Seconds(sorted[len(sorted)-1])
+	}
+	return figures
+}
+
+// Clock writes a time since the start as minutes and seconds: 1:50, 6:50.5 where tenths tell something.
+func Clock(t time.Duration) string {
+	sign := ""
+	if t < 0 {
+		sign, t = "-", -t
+	}
+	tenths := int64((t + 50*time.Millisecond) / (100 * time.Millisecond))
+	text := fmt.Sprintf("%s%d:%02d", sign, tenths/600, tenths/10%60)
+	if tenths%10 != 0 {
+		text += fmt.Sprintf(".%d", tenths%10)
+	}
+	return text
+}

@@ -1,0 +1,509 @@
+package shell
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"sigs.k8s.io/yaml"
+
+	"ksim/sim/api"
+)
+
+// document is an object of a manifest: as it was written, and of its type.
+type document struct {
+	file     string
+	resource *api.Resource
+	raw      map[string]any
+	object   api.Object
+}
+
+func fileFlags(f *pflag.FlagSet) {
+	f.StringSliceP("filename", "f", nil, "")
+}
+
+// documents reads the files of -f: paths, directories, or - for standard input.
+func (k *kubectl) documents() ([]document, error) {
+	files, _ := k.flags.GetStringSlice("filename") // cannot fail: the verb has the flag
+	var list []document
+	for _, name := range files {
+		text := k.stdin
+		shown := name
+		if name == "-" {
+			shown = "STDIN"
+		} else {
+			data, err := k.session.machine.Disk().ReadFile(k.session.path(name))
+			if err != nil {
+				return nil, usagef("the path %q does not exist", name)
+			}
+			text = string(data)
+		}
+		for _, part := range splitDocuments(text) {
+			d, err := readDocument(shown, part)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, d...)
+		}
+	}
+	if len(list) == 0 {
+		return nil, usagef("no objects passed to %s", k.args[verbIndex(k.args)])
+	}
+	return list, nil
+}
+
+func splitDocuments(text string) []string {
+	var parts []string
+	for _, part := range strings.Split("\n"+text, "\n---") {
+		var meaning map[string]any
+		if err := yaml.Unmarshal([]byte(part), &meaning); err != nil || len(meaning) > 0 {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+func readDocument(file, text string) ([]document, error) {
+	d := document{file: file}
+	if err := yaml.Unmarshal([]byte(text), &d.raw); err != nil {
+		return nil, usagef("error parsing %s: %v", file, err)
+	}
+	apiVersion, _ := d.raw["apiVersion"].(string)
+	kind, _ := d.raw["kind"].(string)
+	var unset []string
+	if apiVersion == "" {
+		unset = append(unset, "apiVersion not set")
+	}
+	if kind == "" {
+		unset = append(unset, "kind not set")
+	}
+	if unset != nil {
+		message := strings.Join(unset, ", ")
+		if len(unset) > 1 {
+			message = "[" + message + "]"
+		}
+		return nil, usagef("error validating %q: error validating data: %s; if you choose to ignore these errors, turn validation "+
+			"off with --validate=false", file, message)
+	}
+	if kind == "List" {
+		return readItems(file, d.raw)
+	}
+	d.resource = api.ResourceByGVK(schema.FromAPIVersionAndKind(apiVersion, kind))
+	if d.resource == nil {
+		meta, _ := d.raw["metadata"].(map[string]any)
+		name, _ := meta["name"].(string)
+		namespace, _ := meta["namespace"].(string)
+		return nil, usagef("resource mapping not found for name: %q namespace: %q from %q: no matches for kind %q in version %q\n"+
+			"ensure CRDs are installed first", name, namespace, file, kind, apiVersion)
+	}
+	d.object = d.resource.New()
+	if err := yaml.UnmarshalStrict([]byte(text), d.object); err != nil {
+		return nil, badRequest(d.resource, strings.ReplaceAll(err.Error(), "error unmarshaling JSON: while decoding JSON: json: ",
+			"strict decoding error: "))
+	}
+	return []document{d}, nil
+}
+
+func readItems(file string, list map[string]any) ([]document, error) {
+	items, _ := list["items"].([]any)
+	var all []document
+	for _, item := range items {
+		text, err := yaml.Marshal(item)
+		if err != nil {
+			return nil, usagef("error parsing %s: %v", file, err)
+		}
+		d, err := readDocument(file, string(text))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d...)
+	}
+	return all, nil
+}
+
+func badRequest(res *api.Resource, why string) error {
+	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %s", res.GVK.Kind, res.GVK.Version,
+		res.GVK.Kind, why))
+}
+
+// place gives the object its namespace.
+func (k *kubectl) place(d *document) {
+	if d.resource.Namespaced && d.object.GetNamespace() == "" {
+		d.object.SetNamespace(k.namespace)
+		meta, _ := d.raw["metadata"].(map[string]any)
+		if meta != nil {
+			meta["namespace"] = k.namespace
+		}
+	}
+}
+
+// inFile says of an error which file it came from, as cmdutil.AddSourceToErr does.
+func inFile(verb, file string, err error) error {
+	var status *apierrors.StatusError
+	if !errors.As(err, &status) || status.ErrStatus.Reason == metav1.StatusReasonInvalid {
+		return err
+	}
+	s := status.ErrStatus
+	s.Message = fmt.Sprintf("error when %s %q: %s", verb, file, s.Message)
+	return &apierrors.StatusError{ErrStatus: s}
+}
+
+// each does something with every document; errors of one do not keep the others from theirs.
+func (k *kubectl) each(list []document, do func(d *document) error) error {
+	var last error
+	for i := range list {
+		k.place(&list[i])
+		if err := do(&list[i]); err != nil {
+			if last != nil {
+				k.failf(1, "%s", k.message(last, ""))
+			}
+			last = err
+		}
+	}
+	return last
+}
+
+func applyVerb() kubectlVerb {
+	return kubectlVerb{name: "apply", flags: fileFlags, run: func(k *kubectl, _ []string) error {
+		if k.flags.Lookup("filename").Value.String() == "[]" {
+			return usagef("must specify one of -f and -k")
+		}
+		list, err := k.documents()
+		if err != nil {
+			return err
+		}
+		return k.each(list, k.apply)
+	}}
+}
+
+const lastApplied = corev1.LastAppliedConfigAnnotation
+
+// apply creates an object or patches it from what was last applied to what is written now (kubectl pkg/cmd/apply/patcher.go).
+func (k *kubectl) apply(d *document) error {
+	modified, err := withLastApplied(d)
+	if err != nil {
+		return usagef("%v", err)
+	}
+	name, namespace := d.object.GetName(), d.object.GetNamespace()
+	resp, err := k.do(&api.Request{Verb: api.Get, Resource: d.resource, Namespace: namespace, Name: name})
+	if api.IsNotFound(err) {
+		object := d.object.DeepCopyObject().(api.Object)
+		annotations := object.GetAnnotations()
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[lastApplied] = annotationOf(modified)
+		object.SetAnnotations(annotations)
+		if _, err := k.do(&api.Request{Verb: api.Create, Resource: d.resource, Namespace: namespace, Name: name, Object: object,
+			FieldManager: "kubectl-client-side-apply"}); err != nil {
+			return inFile("creating", d.file, err)
+		}
+		k.printf("%s/%s created\n", typeName(d.resource), name)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	current := encodeJSON(resp.Object)
+	original := []byte(resp.Object.GetAnnotations()[lastApplied])
+	if len(original) == 0 {
+		k.failf(0, "Warning: resource %s/%s is missing the kubectl.kubernetes.io/last-applied-configuration annotation which is "+
+			"required by kubectl apply. kubectl apply should only be used on resources created declaratively by either kubectl create "+
+			"--save-config or kubectl apply. The missing annotation will be patched automatically.", d.resource.Plural, name)
+	}
+	patch, kind, err := threeWayPatch(d.resource, original, modified, current)
+	if err != nil {
+		return usagef("%v", err)
+	}
+	if string(patch) == "{}" {
+		k.printf("%s/%s unchanged\n", typeName(d.resource), name)
+		return nil
+	}
+	after, err := k.do(&api.Request{Verb: api.Patch, Resource: d.resource, Namespace: namespace, Name: name, Patch: patch,
+		PatchType: kind, FieldManager: "kubectl-client-side-apply"})
+	if err != nil {
+		return inFile("applying patch:\n"+string(patch)+"\nto:\n...\nfor:", d.file, err)
+	}
+	_ = after
+	k.printf("%s/%s configured\n", typeName(d.resource), name)
+	return nil
+}
+
+// withLastApplied returns the object's JSON with itself in the annotation of what was last applied.
+func withLastApplied(d *document) ([]byte, error) {
+	bare, err := compact(d.raw)
+	if err != nil {
+		return nil, err
+	}
+	var raw map[string]any
+	if err := json.Unmarshal(bare, &raw); err != nil {
+		return nil, err
+	}
+	meta, _ := raw["metadata"].(map[string]any)
+	if meta == nil {
+		meta = map[string]any{}
+		raw["metadata"] = meta
+	}
+	annotations, _ := meta["annotations"].(map[string]any)
+	if annotations == nil {
+		annotations = map[string]any{}
+		meta["annotations"] = annotations
+	}
+	delete(annotations, lastApplied)
+	if bare, err = compact(raw); err != nil {
+		return nil, err
+	}
+	annotations[lastApplied] = string(bare)
+	return compact(raw)
+}
+
+func compact(value any) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return b.Bytes(), err
+}
+
+func annotationOf(modified []byte) string {
+	var raw struct {
+		Metadata struct{ Annotations map[string]string }
+	}
+	if err := json.Unmarshal(modified, &raw); err != nil {
+		panic(err) // cannot fail: it was made by withLastApplied
+	}
+	return raw.Metadata.Annotations[lastApplied]
+}
+
+func threeWayPatch(res *api.Resource, original, modified, current []byte) ([]byte, types.PatchType, error) {
+	meta, err := strategicpatch.NewPatchMetaFromStruct(res.New())
+	if err != nil {
+		patch, err := jsonmergepatch.CreateThreeWayJSONMergePatch(original, modified, current)
+		return patch, types.MergePatchType, err
+	}
+	patch, err := strategicpatch.CreateThreeWayMergePatch(original, modified, current, meta, true)
+	return patch, types.StrategicMergePatchType, err
+}
+
+func createVerb() kubectlVerb {
+	return kubectlVerb{name: "create", run: runCreate, flags: func(f *pflag.FlagSet) {
+		fileFlags(f)
+		f.StringSlice("image", nil, "")
+		f.Int32P("replicas", "r", 1, "")
+		f.StringArray("from-literal", nil, "")
+	}}
+}
+
+func runCreate(k *kubectl, args []string) error {
+	if len(args) > 0 {
+		return k.createNamed(args)
+	}
+	if k.flags.Lookup("filename").Value.String() == "[]" {
+		return usagef("must specify one of -f and -k")
+	}
+	list, err := k.documents()
+	if err != nil {
+		return err
+	}
+	return k.each(list, func(d *document) error {
+		resp, err := k.do(&api.Request{Verb: api.Create, Resource: d.resource, Namespace: d.object.GetNamespace(),
+			Name: d.object.GetName(), Object: d.object, FieldManager: "kubectl-create"})
+		if err != nil {
+			return inFile("creating", d.file, err)
+		}
+		k.printf("%s/%s created\n", typeName(d.resource), resp.Object.GetName())
+		return nil
+	})
+}
+
+// createNamed is kubectl create KIND NAME.
+func (k *kubectl) createNamed(args []string) error {
+	images, _ := k.flags.GetStringSlice("image")          // cannot fail: the verb has the flag
+	replicas, _ := k.flags.GetInt32("replicas")           // cannot fail
+	literals, _ := k.flags.GetStringArray("from-literal") // cannot fail
+	if len(args) != 2 {
+		return usagef("exactly one NAME is required, got %d\nSee 'kubectl create %s -h' for help and examples", len(args)-1, args[0])
+	}
+	name := args[1]
+	var object api.Object
+	switch res := api.ResourceFor(args[0]); res {
+	case api.Deployments:
+		if len(images) == 0 {
+			return usagef("required flag(s) \"image\" not set")
+		}
+		object = newDeployment(name, images, replicas)
+	case api.Namespaces:
+		object = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	case api.ConfigMaps:
+		data := map[string]string{}
+		for _, l := range literals {
+			key, value, _ := strings.Cut(l, "=")
+			data[key] = value
+		}
+		object = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: data}
+	default:
+		return usagef("kubectl create %s is not modelled by ksim yet; there are: deployment, namespace, configmap, -f", args[0])
+	}
+	d := document{resource: api.ResourceOf(object), object: object}
+	k.place(&d)
+	_, err := k.do(&api.Request{Verb: api.Create, Resource: d.resource, Namespace: object.GetNamespace(), Name: name, Object: object,
+		FieldManager: "kubectl-create"})
+	if err != nil {
+		var status *apierrors.StatusError
+		if errors.As(err, &status) && status.ErrStatus.Reason != metav1.StatusReasonInvalid {
+			return usagef("failed to create %s: %s", d.resource.Singular, status.ErrStatus.Message)
+		}
+		return err
+	}
+	k.printf("%s/%s created\n", typeName(d.resource), name)
+	return nil
+}
+
+func newDeployment(name string, images []string, replicas int32) *appsv1.Deployment {
+	own := map[string]string{"app": name}
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: own}}
+	d.Spec.Replicas = &replicas
+	d.Spec.Selector = &metav1.LabelSelector{MatchLabels: own}
+	d.Spec.Template.Labels = own
+	for _, image := range images {
+		container := image[strings.LastIndexByte(image, '/')+1:]
+		container, _, _ = strings.Cut(container, ":")
+		container, _, _ = strings.Cut(container, "@")
+		d.Spec.Template.Spec.Containers = append(d.Spec.Template.Spec.Containers, corev1.Container{Name: container, Image: image})
+	}
+	return d
+}
+
+func scaleVerb() kubectlVerb {
+	return kubectlVerb{name: "scale", run: runScale, flags: func(f *pflag.FlagSet) {
+		f.Int32("replicas", -1, "")
+		f.Int32("current-replicas", -1, "")
+	}}
+}
+
+func runScale(k *kubectl, args []string) error {
+	if !k.flags.Changed("replicas") {
+		return usagef("required flag(s) \"replicas\" not set")
+	}
+	replicas, _ := k.flags.GetInt32("replicas")         // cannot fail: the verb has the flag
+	expected, _ := k.flags.GetInt32("current-replicas") // cannot fail
+	if replicas < 0 {
+		return usagef("The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0")
+	}
+	if len(args) == 0 {
+		return usagef("resource(s) were provided, but no name was specified")
+	}
+	list, err := targets(args)
+	if err != nil {
+		return err
+	}
+	for _, t := range list {
+		if t.name == "" {
+			return usagef("resource(s) were provided, but no name was specified")
+		}
+		if !slices.Contains(t.resource.Sub, "scale") {
+			return &apierrors.StatusError{ErrStatus: metav1.Status{Reason: metav1.StatusReasonNotFound,
+				Message: "the server could not find the requested resource"}}
+		}
+		if expected >= 0 {
+			resp, err := k.do(&api.Request{Verb: api.Get, Resource: t.resource, Name: t.name})
+			if err != nil {
+				return err
+			}
+			if now := replicasOf(resp.Object); now != expected {
+				return usagef("Expected replicas to be %d, was %d", expected, now)
+			}
+		}
+		patch := fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)
+		if _, err := k.do(&api.Request{Verb: api.Patch, Resource: t.resource, Subresource: "scale", Name: t.name,
+			Patch: []byte(patch), PatchType: types.MergePatchType}); err != nil {
+			return err
+		}
+		k.printf("%s/%s scaled\n", typeName(t.resource), t.name)
+	}
+	return nil
+}
+
+func replicasOf(obj api.Object) int32 {
+	switch obj := obj.(type) {
+	case *appsv1.Deployment:
+		return wanted(obj.Spec.Replicas)
+	case *appsv1.ReplicaSet:
+		return wanted(obj.Spec.Replicas)
+	case *appsv1.StatefulSet:
+		return wanted(obj.Spec.Replicas)
+	}
+	return 0
+}
+
+func cordonVerb() kubectlVerb {
+	return kubectlVerb{name: "cordon", flags: selectorFlag, run: func(k *kubectl, args []string) error {
+		return k.cordon(args, true, "cordoned")
+	}}
+}
+
+func uncordonVerb() kubectlVerb {
+	return kubectlVerb{name: "uncordon", flags: selectorFlag, run: func(k *kubectl, args []string) error {
+		return k.cordon(args, false, "uncordoned")
+	}}
+}
+
+func selectorFlag(f *pflag.FlagSet) { f.StringP("selector", "l", "", "") }
+
+// cordon sets spec.unschedulable (kubectl pkg/drain/cordon.go).
+func (k *kubectl) cordon(names []string, unschedulable bool, done string) error {
+	verb := strings.TrimSuffix(done, "ed")
+	byLabel, _, err := k.selectors()
+	if err != nil {
+		return err
+	}
+	var nodes []api.Object
+	var last error
+	switch {
+	case len(names) == 0 && byLabel == nil:
+		return usagef("USAGE: %s NODE [flags]\nSee 'kubectl %s -h' for help and examples", verb, verb)
+	case byLabel != nil:
+		if nodes, err = k.list(api.Nodes, byLabel, nil); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		resp, err := k.do(&api.Request{Verb: api.Get, Resource: api.Nodes, Name: strings.TrimPrefix(name, "node/")})
+		if err != nil {
+			last = err
+			continue
+		}
+		nodes = append(nodes, resp.Object)
+	}
+	if last != nil {
+		return last
+	}
+	for _, node := range nodes {
+		if node.(*corev1.Node).Spec.Unschedulable == unschedulable {
+			k.printf("node/%s already %s\n", node.GetName(), done)
+			continue
+		}
+		patch := `{"spec":{"unschedulable":true}}`
+		if !unschedulable {
+			patch = `{"spec":{"unschedulable":null}}`
+		}
+		if _, err := k.do(&api.Request{Verb: api.Patch, Resource: api.Nodes, Name: node.GetName(), Patch: []byte(patch),
+			PatchType: types.StrategicMergePatchType}); err != nil {
+			return usagef("unable to %s node %q: %v", verb, node.GetName(), err)
+		}
+		k.printf("node/%s %s\n", node.GetName(), done)
+	}
+	return nil
+}
