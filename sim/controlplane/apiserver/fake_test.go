@@ -302,6 +302,18 @@ func (b *bench) request(r *api.Request) (resp *api.Response, err error) {
 	return resp, err
 }
 
+// raw sends a request without the retries of client-go.
+func (b *bench) raw(r *api.Request) (resp *api.Response, err error) {
+	b.t.Helper()
+	r.User = "kubernetes-admin"
+	b.do(func(p *sim.Proc) {
+		var answer any
+		answer, err = hardware.NewTransport(b.user, hardware.TransportConfig{}).Do(p, "cp-1:6443", r, 100*time.Second)
+		resp, _ = answer.(*api.Response)
+	})
+	return resp, err
+}
+
 func (b *bench) create(obj api.Object) (*api.Response, error) {
 	b.t.Helper()
 	return b.request(&api.Request{Verb: api.Create, Resource: api.ResourceOf(obj), Namespace: obj.GetNamespace(), Object: obj})

@@ -203,15 +203,7 @@ func (q *request) listCached() (*api.Response, error) {
 			return l.add(v, c.object(v), scope)
 		})
 	}
-	return l.response(c.countUnder(prefix)), nil
-}
-
-// countUnder returns how many objects there are under a prefix, -1 when that would have to be counted.
-func (c *watchCache) countUnder(prefix string) int {
-	if prefix == c.resource.Prefix {
-		return len(c.objects)
-	}
-	return -1
+	return l.response(), nil
 }
 
 func sortedKeys(on map[string]*version) []string {
@@ -230,7 +222,7 @@ type listing struct {
 	limit    int64
 	revision int64
 	items    []api.Object
-	more     bool
+	left     int64 // how many there are beyond the limit
 	lastKey  string
 }
 
@@ -241,21 +233,20 @@ func (l *listing) add(v *version, obj api.Object, scope scopeKey) bool {
 		return true
 	}
 	if l.limit > 0 && int64(len(l.items)) == l.limit {
-		l.more = true
-		return false
+		l.left++
+		return l.filter.empty() // with a selector nobody is told how many are left
 	}
 	l.items = append(l.items, obj)
 	l.lastKey = string(v.kv.Key)
 	return true
 }
 
-// response is the list. total is how many objects there are without a selector, -1 if that is not known.
-func (l *listing) response(total int) *api.Response {
+func (l *listing) response() *api.Response {
 	resp := &api.Response{Items: l.items, ResourceVersion: formatRevision(l.revision), Status: 200}
-	if l.more {
+	if l.left > 0 {
 		resp.Continue = continueToken(l.revision, l.lastKey)
-		if left := int64(total - len(l.items)); total >= 0 && l.filter.empty() && left > 0 {
-			resp.RemainingItems = &left
+		if l.filter.empty() {
+			resp.RemainingItems = &l.left
 		}
 	}
 	return resp
@@ -296,7 +287,7 @@ func (q *request) listEtcd(p *sim.Proc, wanted int64, exact bool) (*api.Response
 			break
 		}
 	}
-	return l.response(int(resp.Count)), nil
+	return l.response(), nil
 }
 
 // listFailed words what a list at an old revision meets (etcd3/errors.go).

@@ -5,6 +5,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"ksim/sim"
@@ -90,7 +91,14 @@ func (q *request) updateObject(p *sim.Proc) (*api.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	version := ""
+	if q.Object != nil {
+		version = q.Object.GetResourceVersion()
+	}
 	stored, err := q.update(p, reason, func(existing api.Object) (change, error) {
+		if q.Object != nil {
+			q.Object.SetResourceVersion(version) // as it came: the try before may have set it
+		}
 		next, err := q.wanted(existing)
 		if err != nil {
 			return change{}, err
@@ -133,8 +141,10 @@ func (q *request) prepareUpdate(next, existing api.Object) error {
 	switch version := next.GetResourceVersion(); {
 	case version == "" || version == "0":
 		if q.Verb == api.Update && !allowUnconditionalUpdate(q.Resource) {
-			return apierrors.NewInvalid(q.Resource.GVK.GroupKind(), q.Name, mustSpecifyVersion())
+			kind := schema.GroupKind{Group: q.Resource.GVK.Group, Kind: q.Resource.Plural}
+			return apierrors.NewInvalid(kind, q.Name, mustSpecifyVersion())
 		}
+		next.SetResourceVersion(existing.GetResourceVersion())
 	case version != existing.GetResourceVersion():
 		return q.conflict(optimisticLock)
 	}
