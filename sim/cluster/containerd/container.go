@@ -158,7 +158,7 @@ func (r *Runtime) start(c *Container) {
 	switch program := r.program(c); {
 	case program != nil:
 		name := r.programName(c)
-		c.process = r.machine.Start(name, func(p *hardware.Process) { program(p, c.Argv) })
+		c.process = r.machine.Start(name, func(p *hardware.Process) { program(p, c.Argv[min(1, len(c.Argv)):]) })
 		c.process.Wait(c.scope, func(status hardware.ExitStatus) { r.ended(c, status.Code, "") })
 	case c.Behaviour.RunsSet:
 		c.scope.After(c.Behaviour.Runs, "runs", func() { r.ended(c, c.Behaviour.Exits, "") })
@@ -189,6 +189,9 @@ func (r *Runtime) programName(c *Container) string {
 	return name
 }
 
+// shellTime is how long a shell takes to begin and end. chosen.
+const shellTime = 30 * time.Millisecond
+
 // play runs the script up to its next wait.
 func (c *Container) play() {
 	next, status, wait, ended := c.script.run(c.position, c.status, func(text string) {
@@ -197,8 +200,7 @@ func (c *Container) play() {
 	c.position, c.status = next, status
 	switch {
 	case ended:
-		// An instant after the start, so that the start is seen first.
-		c.scope.After(time.Millisecond, "exit", func() { c.runtime.ended(c, c.status, "") })
+		c.wake = c.scope.After(shellTime, "exit", func() { c.runtime.ended(c, c.status, "") })
 	case wait != Never:
 		c.wake = c.scope.After(wait, "sleep", c.play)
 	}

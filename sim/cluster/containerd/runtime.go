@@ -16,7 +16,7 @@ import (
 // layers, snapshots, checkpoints, metrics, streaming.
 
 // Program is a simulated component that a container may run, such as kube-apiserver. It is the main function of a process of
-// the machine; the end of the process is the end of the container.
+// the machine; the end of the process is the end of the container. argv is without the program's name.
 type Program func(p *hardware.Process, argv []string)
 
 // Timing says how long the verbs take. Each is drawn uniformly from [Min, Max].

@@ -66,7 +66,10 @@ func ParseCommand(argv []string) (script *Script, ok bool) {
 	}
 	s := &Script{}
 	words := append([]string{path.Base(argv[0])}, argv[1:]...)
-	return s, s.command(words)
+	if !s.command(words) {
+		return nil, false
+	}
+	return s, true
 }
 
 func parseShell(text string) (*Script, bool) {
