@@ -392,8 +392,14 @@ type SnapshotResponse struct {
 // HealthRequest is a GET of an HTTP health endpoint: /health, /livez, /readyz and /version, with its query.
 type HealthRequest struct{ Path string }
 
+// HTTPPath makes it a hardware.HTTPGet.
+func (r *HealthRequest) HTTPPath() string { return r.Path }
+
 // HealthResponse is the answer to a HealthRequest.
 type HealthResponse struct {
 	Code int
 	Body string
 }
+
+// HTTPStatus makes it a hardware.HTTPAnswer.
+func (r *HealthResponse) HTTPStatus() (status int, body string) { return r.Code, r.Body }

@@ -1,0 +1,305 @@
+package raft
+
+import "encoding/binary"
+
+// What is proposed to raft is encoded by hand: values that come out of an entry are parts of its bytes, so that all members,
+// which share the entry, share the values too; and it is done three times a write.
+
+// proposalKind says what an entry holds.
+type proposalKind byte
+
+const (
+	proposePut proposalKind = iota + 1
+	proposeDeleteRange
+	proposeTxn
+	proposeCompact
+	proposeLeaseGrant
+	proposeLeaseRevoke
+	proposeAlarm
+	proposeMemberAttributes // what a member publishes of itself
+	proposeClusterVersion
+)
+
+// memberAttributes is what a member publishes of itself.
+type memberAttributes struct {
+	MemberID   uint64
+	Name       string
+	ClientURLs []string
+}
+
+// clusterVersionSet is what the leader publishes of the cluster.
+type clusterVersionSet struct{ Version string }
+
+type encoder struct{ b []byte }
+
+func (e *encoder) uint(n uint64)  { e.b = binary.AppendUvarint(e.b, n) }
+func (e *encoder) int(n int64)    { e.b = binary.AppendVarint(e.b, n) }
+func (e *encoder) byte(n byte)    { e.b = append(e.b, n) }
+func (e *encoder) bytes(b []byte) { e.b = append(binary.AppendUvarint(e.b, uint64(len(b))), b...) }
+func (e *encoder) bool(v bool) {
+	if v {
+		e.byte(1)
+	} else {
+		e.byte(0)
+	}
+}
+
+// encodeProposal returns the bytes of an entry: kind, request ID, request.
+func encodeProposal(id uint64, request any) []byte {
+	e := encoder{make([]byte, 0, 32+proposalSize(request))}
+	switch r := request.(type) {
+	case *PutRequest:
+		e.head(proposePut, id)
+		e.put(r)
+	case *DeleteRangeRequest:
+		e.head(proposeDeleteRange, id)
+		e.deleteRange(r)
+	case *TxnRequest:
+		e.head(proposeTxn, id)
+		e.txn(r)
+	case *CompactionRequest:
+		e.head(proposeCompact, id)
+		e.int(r.Revision)
+	case *LeaseGrantRequest:
+		e.head(proposeLeaseGrant, id)
+		e.int(r.ID)
+		e.int(r.TTL)
+	case *LeaseRevokeRequest:
+		e.head(proposeLeaseRevoke, id)
+		e.int(r.ID)
+	case *AlarmRequest:
+		e.head(proposeAlarm, id)
+		e.byte(byte(r.Action))
+		e.uint(r.MemberID)
+		e.byte(byte(r.Alarm))
+	case *memberAttributes:
+		e.head(proposeMemberAttributes, id)
+		e.uint(r.MemberID)
+		e.bytes([]byte(r.Name))
+		e.uint(uint64(len(r.ClientURLs)))
+		for _, u := range r.ClientURLs {
+			e.bytes([]byte(u))
+		}
+	case *clusterVersionSet:
+		e.head(proposeClusterVersion, id)
+		e.bytes([]byte(r.Version))
+	}
+	return e.b
+}
+
+func (e *encoder) head(kind proposalKind, id uint64) {
+	e.byte(byte(kind))
+	e.uint(id)
+}
+
+// proposalSize estimates how long a request gets, from the parts that can be long.
+func proposalSize(request any) int {
+	switch r := request.(type) {
+	case *PutRequest:
+		return len(r.Key) + len(r.Value) + 16
+	case *DeleteRangeRequest:
+		return len(r.Key) + len(r.RangeEnd)
+	case *TxnRequest:
+		size := 8
+		for i := range r.Compare {
+			size += len(r.Compare[i].Key) + len(r.Compare[i].Value) + 24
+		}
+		for _, ops := range [...][]RequestOp{r.Success, r.Failure} {
+			for i := range ops {
+				size += opSize(&ops[i])
+			}
+		}
+		return size
+	}
+	return 16
+}
+
+func opSize(o *RequestOp) int {
+	switch {
+	case o.Put != nil:
+		return proposalSize(o.Put) + 8
+	case o.Range != nil:
+		return len(o.Range.Key) + len(o.Range.RangeEnd) + 32
+	case o.DeleteRange != nil:
+		return proposalSize(o.DeleteRange) + 8
+	case o.Txn != nil:
+		return proposalSize(o.Txn) + 8
+	}
+	return 1
+}
+
+func (e *encoder) put(r *PutRequest) {
+	e.bytes(r.Key)
+	e.bytes(r.Value)
+	e.int(r.Lease)
+	e.bool(r.PrevKv)
+	e.bool(r.IgnoreValue)
+	e.bool(r.IgnoreLease)
+}
+
+func (e *encoder) deleteRange(r *DeleteRangeRequest) {
+	e.bytes(r.Key)
+	e.bytes(r.RangeEnd)
+	e.bool(r.PrevKv)
+}
+
+func (e *encoder) rangeRequest(r *RangeRequest) {
+	e.bytes(r.Key)
+	e.bytes(r.RangeEnd)
+	for _, n := range [...]int64{r.Limit, r.Revision, r.MinModRevision, r.MaxModRevision, r.MinCreateRevision,
+		r.MaxCreateRevision} {
+		e.int(n)
+	}
+	e.byte(byte(r.SortOrder))
+	e.byte(byte(r.SortTarget))
+	e.bool(r.KeysOnly)
+	e.bool(r.CountOnly)
+}
+
+func (e *encoder) txn(r *TxnRequest) {
+	e.uint(uint64(len(r.Compare)))
+	for i := range r.Compare {
+		c := &r.Compare[i]
+		e.byte(byte(c.Result))
+		e.byte(byte(c.Target))
+		e.bytes(c.Key)
+		e.bytes(c.RangeEnd)
+		e.int(c.Number)
+		e.bytes(c.Value)
+	}
+	e.ops(r.Success)
+	e.ops(r.Failure)
+}
+
+func (e *encoder) ops(ops []RequestOp) {
+	e.uint(uint64(len(ops)))
+	for i := range ops {
+		switch o := &ops[i]; {
+		case o.Range != nil:
+			e.byte(1)
+			e.rangeRequest(o.Range)
+		case o.Put != nil:
+			e.byte(2)
+			e.put(o.Put)
+		case o.DeleteRange != nil:
+			e.byte(3)
+			e.deleteRange(o.DeleteRange)
+		case o.Txn != nil:
+			e.byte(4)
+			e.txn(o.Txn)
+		default:
+			e.byte(0)
+		}
+	}
+}
+
+type decoder struct{ b []byte }
+
+func (d *decoder) uint() uint64 {
+	n, size := binary.Uvarint(d.b)
+	d.b = d.b[size:]
+	return n
+}
+
+func (d *decoder) int() int64 {
+	n, size := binary.Varint(d.b)
+	d.b = d.b[size:]
+	return n
+}
+
+func (d *decoder) byte() byte {
+	n := d.b[0]
+	d.b = d.b[1:]
+	return n
+}
+
+func (d *decoder) bool() bool { return d.byte() != 0 }
+
+// bytes returns a part of the entry, which never changes; its capacity is cut so that nobody appends into the entry.
+func (d *decoder) bytes() []byte {
+	n := d.uint()
+	b := d.b[:n:n]
+	d.b = d.b[n:]
+	return b
+}
+
+// decodeProposal is the inverse of encodeProposal.
+func decodeProposal(data []byte) (id uint64, request any) {
+	d := decoder{data}
+	kind := proposalKind(d.byte())
+	id = d.uint()
+	switch kind {
+	case proposePut:
+		request = d.put()
+	case proposeDeleteRange:
+		request = d.deleteRange()
+	case proposeTxn:
+		request = d.txn()
+	case proposeCompact:
+		request = &CompactionRequest{Revision: d.int()}
+	case proposeLeaseGrant:
+		request = &LeaseGrantRequest{ID: d.int(), TTL: d.int()}
+	case proposeLeaseRevoke:
+		request = &LeaseRevokeRequest{ID: d.int()}
+	case proposeAlarm:
+		request = &AlarmRequest{Action: AlarmAction(d.byte()), MemberID: d.uint(), Alarm: AlarmType(d.byte())}
+	case proposeMemberAttributes:
+		a := &memberAttributes{MemberID: d.uint(), Name: string(d.bytes())}
+		for n := d.uint(); n > 0; n-- {
+			a.ClientURLs = append(a.ClientURLs, string(d.bytes()))
+		}
+		request = a
+	case proposeClusterVersion:
+		request = &clusterVersionSet{string(d.bytes())}
+	}
+	return id, request
+}
+
+func (d *decoder) put() *PutRequest {
+	return &PutRequest{Key: d.bytes(), Value: d.bytes(), Lease: d.int(), PrevKv: d.bool(), IgnoreValue: d.bool(),
+		IgnoreLease: d.bool()}
+}
+
+func (d *decoder) deleteRange() *DeleteRangeRequest {
+	return &DeleteRangeRequest{Key: d.bytes(), RangeEnd: d.bytes(), PrevKv: d.bool()}
+}
+
+func (d *decoder) rangeRequest() *RangeRequest {
+	return &RangeRequest{Key: d.bytes(), RangeEnd: d.bytes(), Limit: d.int(), Revision: d.int(), MinModRevision: d.int(),
+		MaxModRevision: d.int(), MinCreateRevision: d.int(), MaxCreateRevision: d.int(), SortOrder: SortOrder(d.byte()),
+		SortTarget: SortTarget(d.byte()), KeysOnly: d.bool(), CountOnly: d.bool()}
+}
+
+func (d *decoder) txn() *TxnRequest {
+	r := &TxnRequest{}
+	if n := d.uint(); n > 0 {
+		r.Compare = make([]Compare, n)
+		for i := range r.Compare {
+			r.Compare[i] = Compare{CompareResult(d.byte()), CompareTarget(d.byte()), d.bytes(), d.bytes(), d.int(), d.bytes()}
+		}
+	}
+	r.Success = d.ops()
+	r.Failure = d.ops()
+	return r
+}
+
+func (d *decoder) ops() []RequestOp {
+	n := d.uint()
+	if n == 0 {
+		return nil
+	}
+	ops := make([]RequestOp, n)
+	for i := range ops {
+		switch d.byte() {
+		case 1:
+			ops[i].Range = d.rangeRequest()
+		case 2:
+			ops[i].Put = d.put()
+		case 3:
+			ops[i].DeleteRange = d.deleteRange()
+		case 4:
+			ops[i].Txn = d.txn()
+		}
+	}
+	return ops
+}

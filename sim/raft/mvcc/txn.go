@@ -1,0 +1,86 @@
+package mvcc
+
+// Txn is a write transaction: everything it does gets the same revision. End must be called.
+type Txn struct {
+	store *Store
+	first int // in the history: where the changes of this transaction begin
+}
+
+// Write begins a transaction. There is one at a time.
+func (s *Store) Write() *Txn {
+	if s.writing {
+		panic("mvcc: a transaction is under way")
+	}
+	s.writing = true
+	return &Txn{s, len(s.history)}
+}
+
+// Revision returns the revision that readers of the transaction see: the new one once it has changed something.
+func (t *Txn) Revision() int64 {
+	if t.Changes() > 0 {
+		return t.store.revision + 1
+	}
+	return t.store.revision
+}
+
+// Changes returns how many keys the transaction has changed.
+func (t *Txn) Changes() int { return len(t.store.history) - t.first }
+
+// Range is Store.Range as the transaction sees it.
+func (t *Txn) Range(key, end []byte, o RangeOptions) ([]*KeyValue, int64, error) {
+	if o.Revision > t.Revision() {
+		return nil, 0, ErrFutureRev
+	}
+	if o.Revision == t.Revision() {
+		o.Revision = 0
+	}
+	return t.store.Range(key, end, o)
+}
+
+// Put sets a key and returns what was there before, nil if nothing. The store keeps key and value: they must not be changed.
+func (t *Txn) Put(key, value []byte, lease int64) (prev *KeyValue) {
+	s := t.store
+	kv := &KeyValue{Key: key, Value: value, ModRevision: s.revision + 1, Lease: lease}
+	prev, _ = s.tree.Get(view(key))
+	if prev != nil {
+		kv.Key = prev.Key // so that versions, and the tree, share one
+		kv.CreateRevision, kv.Version = prev.CreateRevision, prev.Version+1
+	} else {
+		kv.CreateRevision, kv.Version = kv.ModRevision, 1
+	}
+	s.tree.Set(view(kv.Key), kv)
+	s.size.add(kv)
+	s.history = append(s.history, change{kv, prev})
+	if prev != nil && prev.Lease != lease {
+		s.leases.detach(prev.Lease, view(key))
+	}
+	if lease != 0 && (prev == nil || prev.Lease != lease) {
+		s.leases.attach(lease, view(kv.Key))
+	}
+	return prev
+}
+
+// DeleteRange deletes the keys in [key, end), or the one key, and returns what they were.
+func (t *Txn) DeleteRange(key, end []byte) (deleted []*KeyValue) {
+	s := t.store
+	deleted, _, _ = s.Range(key, end, RangeOptions{})
+	for _, prev := range deleted {
+		tombstone := &KeyValue{Key: prev.Key, ModRevision: s.revision + 1}
+		s.tree.Delete(view(prev.Key))
+		s.size.add(tombstone)
+		s.history = append(s.history, change{tombstone, prev})
+		s.leases.detach(prev.Lease, view(prev.Key))
+	}
+	return deleted
+}
+
+// End ends the transaction and tells the watchers.
+func (t *Txn) End() {
+	s := t.store
+	s.writing = false
+	if t.Changes() == 0 {
+		return
+	}
+	s.revision++
+	s.hub.notify(s.history[t.first:])
+}

@@ -1,0 +1,289 @@
+package raft
+
+import (
+	"encoding/binary"
+	"time"
+
+	etcdraft "go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"ksim/sim"
+)
+
+// proposals are what the member has proposed to raft and waits for: etcd's wait.Wait with the time-outs of
+// processInternalRaftRequestOnce.
+type proposals struct {
+	server   *Server
+	waiting  map[uint64]*proposal
+	order    []*proposal // by deadline, which is the order of their starts; answered ones are dropped lazily
+	noLeader []*proposal // not given to raft yet: node.Propose blocks while there is no leader
+	timer    sim.Timer
+	lastID   uint64
+}
+
+type proposal struct {
+	id    uint64
+	start sim.Time
+	data  []byte         // nil once given to raft
+	conf  *pb.ConfChange // instead of data
+	done  func(any, error)
+}
+
+// nextID makes an ID as etcd's idutil does: the member, the time of its start, a counter.
+func (p *proposals) nextID() uint64 {
+	if p.lastID == 0 {
+		ms := uint64(p.server.process.Machine().Clock().Now().UnixMilli())
+		p.lastID = p.server.id&0xffff<<48 | ms<<8&(1<<48-1)
+	}
+	p.lastID++
+	return p.lastID
+}
+
+// propose has a request committed and applied; done is called once, with its response or error.
+func (s *Server) propose(request any, done func(any, error)) {
+	if s.committed > s.applied+maxApplyGap {
+		done(nil, ErrTooManyRequests)
+		return
+	}
+	id := s.proposals.nextID()
+	data := encodeProposal(id, request)
+	if len(data) > s.config.MaxRequestBytes {
+		done(nil, ErrRequestTooLarge)
+		return
+	}
+	s.proposals.add(&proposal{id: id, data: data, done: done})
+}
+
+// proposeConfChange has a change of the membership committed and applied.
+func (s *Server) proposeConfChange(cc *pb.ConfChange, done func(any, error)) {
+	id := s.proposals.nextID()
+	cc.Id = &id
+	s.proposals.add(&proposal{id: id, conf: cc, done: done})
+}
+
+func (p *proposals) add(x *proposal) {
+	s := p.server
+	x.start = s.kernel.Now()
+	p.waiting[x.id] = x
+	p.order = append(p.order, x)
+	if !p.timer.Pending() {
+		p.timer = s.scope.AfterRun(s.config.requestTimeout(), "request time-out", p)
+	}
+	if s.lead == etcdraft.None {
+		p.noLeader = append(p.noLeader, x)
+		return
+	}
+	p.give(x)
+}
+
+// give hands a proposal to raft.
+func (p *proposals) give(x *proposal) {
+	s := p.server
+	defer s.catch()
+	var err error
+	if x.conf != nil {
+		err = s.node.ProposeConfChange(x.conf)
+	} else {
+		err = s.node.Propose(x.data)
+	}
+	x.data, x.conf = nil, nil
+	if err != nil {
+		p.finish(x.id, outcome{nil, &Error{Unknown, err.Error(), false}})
+	}
+	s.advance()
+}
+
+// release hands over what waited for a leader.
+func (p *proposals) release() {
+	blocked := p.noLeader
+	p.noLeader = nil
+	if len(blocked) == 0 {
+		return
+	}
+	p.server.scope.After(0, "leader known", func() {
+		for i, x := range blocked {
+			if p.server.lead == etcdraft.None {
+				p.noLeader = append(blocked[i:], p.noLeader...)
+				return
+			}
+			if p.waiting[x.id] == x {
+				p.give(x)
+			}
+		}
+	})
+}
+
+// waits reports whether somebody waits for the proposal.
+func (p *proposals) waits(id uint64) bool { return p.waiting[id] != nil }
+
+// finish answers who waits for the proposal, if anybody.
+func (p *proposals) finish(id uint64, o outcome) {
+	x := p.waiting[id]
+	if x == nil {
+		return
+	}
+	delete(p.waiting, id)
+	done := x.done
+	x.done = nil
+	done(o.response, o.err)
+}
+
+// Run ends what has waited too long.
+func (p *proposals) Run() {
+	s := p.server
+	for len(p.order) > 0 {
+		x := p.order[0]
+		if x.done != nil {
+			left := s.config.requestTimeout() - s.kernel.Now().Sub(x.start)
+			if left > 0 {
+				p.timer = s.scope.AfterRun(left, "request time-out", p)
+				return
+			}
+			err := s.timeoutError(x)
+			p.finish(x.id, outcome{nil, err})
+		}
+		p.order[0] = nil
+		p.order = p.order[1:]
+	}
+}
+
+// timeoutError words why a proposal was not applied in time (parseProposeCtxErr, v3.6).
+func (s *Server) timeoutError(x *proposal) error {
+	if x.data != nil || x.conf != nil { // it never got past node.Propose
+		return ErrDeadline
+	}
+	if s.electedAt > 0 {
+		lost := s.electedAt.Add(-2 * s.config.Election)
+		if x.start > lost && x.start < s.electedAt {
+			return ErrTimeoutLeaderFail
+		}
+	}
+	switch {
+	case s.lead == etcdraft.None:
+	case s.isLeader():
+		if !s.peers.quorumSince(x.start) {
+			return ErrTimeoutConnectionLost
+		}
+	default:
+		if !s.peers.activeSince(s.lead, x.start) {
+			return ErrTimeoutConnectionLost
+		}
+	}
+	return ErrTimeout
+}
+
+// readLoop is etcd's linearizableReadLoop: one ReadIndex at a time serves all reads that wait for it.
+type readLoop struct {
+	server  *Server
+	next    []func(error) // wait for the next round
+	current []func(error) // wait for this one
+	id      uint64        // of this round; 0: none
+	index   uint64        // to be applied; 0: not known yet
+	started sim.Time
+	timer   sim.Timer
+}
+
+// linearizable calls done when the member has applied everything that was committed when it was called.
+func (r *readLoop) linearizable(done func(error)) {
+	r.next = append(r.next, done)
+	if r.id == 0 {
+		r.begin()
+	}
+}
+
+func (r *readLoop) begin() {
+	s := r.server
+	r.current, r.next = r.next, nil
+	r.id, r.index, r.started = s.proposals.nextID(), 0, s.kernel.Now()
+	r.timer = s.scope.AfterRun(readIndexRetry, "ReadIndex", r)
+	r.ask()
+}
+
+func (r *readLoop) ask() {
+	s := r.server
+	defer s.catch()
+	s.node.ReadIndex(binary.BigEndian.AppendUint64(nil, r.id))
+	s.advance()
+}
+
+// Run asks again, or gives up.
+func (r *readLoop) Run() {
+	s := r.server
+	if r.id == 0 || r.index != 0 {
+		return
+	}
+	waited := s.kernel.Now().Sub(r.started)
+	left := s.config.requestTimeout() - waited
+	if left <= 0 {
+		s.log.warn("timed out waiting for read index response (local node might have slow network) timeout:%s",
+			s.config.requestTimeout())
+		r.end(ErrTimeout)
+		return
+	}
+	r.timer = s.scope.AfterRun(min(left, readIndexRetry), "ReadIndex", r)
+	r.ask()
+}
+
+// answer takes what raft has found out.
+func (r *readLoop) answer(state etcdraft.ReadState) {
+	if r.id == 0 || len(state.RequestCtx) != 8 || binary.BigEndian.Uint64(state.RequestCtx) != r.id || r.index != 0 {
+		return // of a round that was given up
+	}
+	r.index = max(state.Index, 1)
+	r.timer.Stop()
+	r.applied()
+}
+
+// applied looks whether the round's index has been applied.
+func (r *readLoop) applied() {
+	if r.id != 0 && r.index != 0 && r.server.applied >= r.index {
+		r.end(nil)
+	}
+}
+
+func (r *readLoop) leaderChanged() {
+	if r.id != 0 && r.index == 0 {
+		r.end(ErrLeaderChanged)
+	}
+}
+
+func (r *readLoop) firstCommitInTerm() {
+	if r.id == 0 || r.index != 0 {
+		return
+	}
+	r.timer.Stop()
+	r.timer = r.server.scope.AfterRun(readIndexRetry, "ReadIndex", r)
+	r.server.scope.After(0, "ReadIndex", func() {
+		if r.id != 0 && r.index == 0 {
+			r.ask()
+		}
+	})
+}
+
+func (r *readLoop) end(err error) {
+	waiting := r.current
+	r.current, r.id, r.index = nil, 0, 0
+	r.timer.Stop()
+	for _, done := range waiting {
+		done(err)
+	}
+	if r.id == 0 && len(r.next) > 0 {
+		r.server.scope.After(0, "ReadIndex", func() {
+			if r.id == 0 && len(r.next) > 0 {
+				r.begin()
+			}
+		})
+	}
+}
+
+// retryUntil calls try now and again until it reports success, gaveUp at the deadline otherwise.
+func (s *Server) retryUntil(deadline sim.Time, every time.Duration, try func() bool, gaveUp func()) {
+	if try() {
+		return
+	}
+	if s.kernel.Now().Add(every) > deadline {
+		s.scope.At(deadline, "retry", gaveUp)
+		return
+	}
+	s.scope.After(every, "retry", func() { s.retryUntil(deadline, every, try, gaveUp) })
+}

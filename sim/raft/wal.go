@@ -1,0 +1,91 @@
+package raft
+
+import (
+	etcdraft "go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"ksim/sim"
+	"ksim/sim/hardware"
+)
+
+// writeAheadLog is a member's log on its disk: records of who the member is, entries, hard states and snapshots.
+type writeAheadLog struct {
+	log *hardware.Log
+}
+
+// walMetadata is the first record: whose log it is.
+type walMetadata struct{ member, cluster uint64 }
+
+// save appends what a Ready says; it reports whether it must be on the disk before anyone hears of it.
+func (w *writeAheadLog) save(rd etcdraft.Ready) (mustSync bool) {
+	if rd.HardState != nil && !etcdraft.IsEmptyHardState(rd.HardState) {
+		_ = w.log.Append(rd.HardState)
+	}
+	for _, e := range rd.Entries {
+		_ = w.log.Append(e)
+	}
+	return rd.MustSync || !etcdraft.IsEmptySnap(rd.Snapshot)
+}
+
+// sync makes what was saved durable, then has the member go on.
+func (w *writeAheadLog) sync(s *Server) { w.log.Sync(s.scope, s.synced) }
+
+// release lets go of what is in the database up to index. Everything must be synced.
+func (w *writeAheadLog) release(index uint64) {
+	old := w.log.Records()
+	kept := make([]any, 0, len(old)/2)
+	var state *pb.HardState
+	for _, record := range old {
+		switch r := record.(type) {
+		case *pb.Entry:
+			if r.GetIndex() <= index {
+				continue
+			}
+		case *pb.HardState:
+			state = r
+			continue
+		}
+		kept = append(kept, record)
+	}
+	if state != nil {
+		kept = append(kept, state)
+	}
+	w.log.Replace(kept)
+}
+
+// walContent is what a log says when it is read.
+type walContent struct {
+	metadata *walMetadata
+	state    *pb.HardState
+	entries  []*pb.Entry // after what the database holds
+}
+
+// read is wal.ReadAll: the entries after base, where later ones replace those that they conflict with.
+func (w *writeAheadLog) read(base uint64) (c walContent) {
+	for _, record := range w.log.Records() {
+		switch r := record.(type) {
+		case *walMetadata:
+			c.metadata = r
+		case *pb.HardState:
+			c.state = r
+		case *pb.Entry:
+			if r.GetIndex() <= base {
+				continue
+			}
+			keep := r.GetIndex() - base - 1
+			sim.Assert(keep <= uint64(len(c.entries)), "write-ahead log: entry %d after %d", r.GetIndex(),
+				base+uint64(len(c.entries)))
+			c.entries = append(c.entries[:keep], r)
+		}
+	}
+	return c
+}
+
+// rewrite replaces the whole log.
+func (w *writeAheadLog) rewrite(metadata *walMetadata, entries []*pb.Entry, state *pb.HardState) {
+	records := []any{metadata}
+	for _, e := range entries {
+		records = append(records, e)
+	}
+	w.log.Replace(append(records, state))
+}
