@@ -68,6 +68,9 @@ type Request struct {
 	Within    time.Duration // the client's own deadline; 0 none
 }
 
+// HTTPPath makes it a hardware.HTTPGet.
+func (r *Request) HTTPPath() string { return r.Path }
+
 // Response is the answer to a Request that succeeded; a failure is an error, mostly a *errors.StatusError of
 // apimachinery.
 type Response struct {
@@ -79,6 +82,9 @@ type Response struct {
 	Status          int    // HTTP status
 	Body            string // of non-resource paths
 }
+
+// HTTPStatus makes it a hardware.HTTPAnswer.
+func (r *Response) HTTPStatus() (status int, body string) { return r.Status, r.Body }
 
 // WatchEvent is one event of a watch.
 type WatchEvent struct {

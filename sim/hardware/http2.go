@@ -28,6 +28,14 @@ const (
 	goAway // from the server: no new requests on this connection
 )
 
+// HTTPGet is a request that is, whatever else, a GET of a path: probes and health checks send it to servers of any kind.
+type HTTPGet interface{ HTTPPath() string }
+
+// HTTPAnswer is an answer with an HTTP status and a body, as servers of any kind give to an HTTPGet.
+type HTTPAnswer interface {
+	HTTPStatus() (status int, body string)
+}
+
 // Server answers requests that arrive at a port.
 type Server struct {
 	process  *Process

@@ -84,8 +84,10 @@ func (s *server) begin() {
 	s.check = hardware.NewTransport(s.process(), hardware.TransportConfig{DialTimeout: connect})
 	request := &api.Request{Verb: api.Get, Path: config.CheckPath, UserAgent: "haproxy"}
 	s.check.Start(s.address, request, config.CheckTimeout, func(resp any, err error) {
-		if r, ok := resp.(*api.Response); err == nil && ok && r.Status != 200 {
-			err = fmt.Errorf("layer 7 wrong status, code %d", r.Status)
+		if answer, ok := resp.(hardware.HTTPAnswer); err == nil && ok {
+			if status, _ := answer.HTTPStatus(); status != 200 {
+				err = fmt.Errorf("layer 7 wrong status, code %d", status)
+			}
 		}
 		s.checked(err)
 	})

@@ -1,0 +1,337 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"ksim/sim/api"
+	"ksim/sim/cluster/spec"
+	"ksim/sim/cluster/truth"
+	"ksim/sim/hardware"
+	"ksim/sim/raft/mvcc"
+)
+
+// memberView is what an etcd process shows to observers.
+type memberView interface {
+	Role() string // leader | follower | candidate | learner
+	Term() uint64
+	Commit() uint64
+	Applied() uint64
+	ClusterID() uint64
+	Store() *mvcc.Store
+}
+
+// leaderView is what a leader-elected component shows to observers.
+type leaderView interface{ IsLeader() bool }
+
+// readyView is what an API server shows to observers.
+type readyView interface{ Ready() bool }
+
+// electedComponents are those that compete for a lock.
+var electedComponents = [...]string{"kube-controller-manager", "kube-scheduler"}
+
+// world is the observer's view of the cluster. It looks at the processes' published views whenever one of them may have
+// changed, and never touches anything.
+type world struct {
+	cluster *Cluster
+	changes truth.Changes
+	codec   *api.Codec
+	seen    uint64 // the data centre's changes
+
+	members []member
+	ready   []truth.Ready
+	leaders [len(electedComponents)][]string
+	newest  *mvcc.Store // of the most advanced member; kept when all are down
+	looked  int64       // its revision
+	inputs  map[string]truth.Input
+	objects map[*api.Resource][]api.Object
+}
+
+// member is an etcd member as it was last seen.
+type member struct {
+	truth.Member
+	store   *mvcc.Store
+	machine *hardware.Machine
+	process *hardware.Process
+	id      uint64
+}
+
+func newWorld(c *Cluster) *world {
+	w := &world{cluster: c, codec: api.NewCodec(), seen: ^uint64(0), inputs: map[string]truth.Input{},
+		objects: map[*api.Resource][]api.Object{}}
+	for _, res := range api.Resources() {
+		if input, ok := truth.InputOf(res.Plural); ok {
+			w.inputs[res.Prefix] = input
+		}
+	}
+	c.kernel.Invariant("one raft leader a term", w.look)
+	return w
+}
+
+// Changes counts what has changed, by input.
+func (w *world) Changes() *truth.Changes { return &w.changes }
+
+// look brings the view up to date after an event, and checks what no run may break.
+func (w *world) look() error {
+	now := w.cluster.dc.Changes()
+	if w.seen == now {
+		return nil
+	}
+	w.seen = now
+	w.changes.Touch(truth.Machines)
+	var ready []truth.Ready
+	members := make([]member, 0, len(w.members))
+	for _, h := range w.cluster.core {
+		if h.Role == spec.RoleControlPlane {
+			ready = append(ready, w.lookAtControlPlane(h))
+		}
+		if h.Member {
+			members = append(members, lookAtMember(h))
+		}
+	}
+	w.note(members, ready)
+	return w.oneLeaderATerm()
+}
+
+func (w *world) lookAtControlPlane(h *host) truth.Ready {
+	ready := truth.Ready{Machine: h.Name}
+	for _, p := range h.machine.Processes() {
+		if v, ok := p.View().(readyView); ok && p.Name == "kube-apiserver" {
+			ready.Ready = v.Ready() && !p.Stopped() && !h.machine.Frozen()
+		}
+		for i, name := range electedComponents {
+			if v, ok := p.View().(leaderView); ok && p.Name == name {
+				w.noteLeader(i, h.Name, v.IsLeader())
+			}
+		}
+	}
+	for i, name := range electedComponents {
+		if !slices.ContainsFunc(h.machine.Processes(), func(p *hardware.Process) bool { return p.Name == name }) {
+			w.noteLeader(i, h.Name, false)
+		}
+	}
+	return ready
+}
+
+// noteLeader keeps the sorted list of machines whose instance of a component leads.
+func (w *world) noteLeader(component int, machine string, leads bool) {
+	list := w.leaders[component]
+	at, there := slices.BinarySearch(list, machine)
+	switch {
+	case leads && !there:
+		w.leaders[component] = slices.Insert(slices.Clone(list), at, machine)
+	case !leads && there:
+		w.leaders[component] = slices.Delete(slices.Clone(list), at, at+1)
+	default:
+		return
+	}
+	w.changes.Touch(truth.LeadersState)
+}
+
+func lookAtMember(h *host) member {
+	m := member{Member: truth.Member{Name: h.Name, Machine: h.Name}, machine: h.machine}
+	for _, p := range h.machine.Processes() {
+		if v, ok := p.View().(memberView); ok && p.Name == "etcd" {
+			m.process, m.store, m.id = p, v.Store(), v.ClusterID()
+			m.Member = truth.Member{Name: h.Name, Machine: h.Name, Up: true, Role: v.Role(), Term: v.Term(), Commit: v.Commit(),
+				Applied: v.Applied()}
+		}
+	}
+	return m
+}
+
+// note compares what was seen with what is known, and touches the inputs that differ.
+func (w *world) note(members []member, ready []truth.Ready) {
+	if !slices.EqualFunc(members, w.members, func(a, b member) bool { return a.Member == b.Member && a.id == b.id }) {
+		w.changes.Touch(truth.EtcdState)
+	}
+	w.members = members
+	if !slices.Equal(ready, w.ready) {
+		w.changes.Touch(truth.APIReadyState)
+	}
+	w.ready = ready
+	store := w.newest
+	for _, m := range members {
+		if m.store != nil && (store == nil || m.store.Revision() > store.Revision() || !w.running(store)) {
+			store = m.store
+		}
+	}
+	if store == nil {
+		return
+	}
+	if store != w.newest && !w.descends(store) {
+		w.looked = 0
+	}
+	w.newest = store
+	if store.Revision() == w.looked {
+		return
+	}
+	complete := store.Since(w.looked, func(kv *mvcc.KeyValue) { w.touchKey(string(kv.Key)) })
+	if !complete || w.looked == 0 {
+		for input := truth.Input(0); input <= truth.Events; input++ {
+			w.changes.Touch(input)
+		}
+		clear(w.objects)
+	}
+	w.looked = store.Revision()
+}
+
+// running reports whether a store belongs to a member that is up.
+func (w *world) running(store *mvcc.Store) bool {
+	return slices.ContainsFunc(w.members, func(m member) bool { return m.store == store })
+}
+
+// descends reports whether a store has the history that was looked at: false after a restore from a snapshot.
+func (w *world) descends(store *mvcc.Store) bool { return store.Revision() >= w.looked }
+
+// touchKey touches the input that shows a key of etcd.
+func (w *world) touchKey(key string) {
+	for prefix, input := range w.inputs { // any order: at most one prefix fits
+		if strings.HasPrefix(key, prefix) {
+			w.changes.Touch(input)
+			for res := range w.objects { // any order: deletes the one that fits
+				if res.Prefix == prefix {
+					delete(w.objects, res)
+				}
+			}
+			return
+		}
+	}
+}
+
+func (w *world) oneLeaderATerm() error {
+	for i := range w.members {
+		for j := range w.members[:i] {
+			a, b := &w.members[i], &w.members[j]
+			if a.Role == "leader" && b.Role == "leader" && a.Term == b.Term && a.id == b.id {
+				return fmt.Errorf("%s and %s both lead etcd in term %d", a.Name, b.Name, a.Term)
+			}
+		}
+	}
+	return nil
+}
+
+// Objects returns the objects of a resource as they stand in the most advanced member's store.
+func (w *world) Objects(res *api.Resource) []api.Object {
+	if list, ok := w.objects[res]; ok {
+		return list
+	}
+	var list []api.Object
+	if w.newest != nil {
+		w.newest.Each(res.Prefix, func(kv *mvcc.KeyValue) bool {
+			if object, err := w.codec.Decode(res, kv.Value, kv.ModRevision); err == nil {
+				list = append(list, object)
+			}
+			return true
+		})
+	}
+	w.objects[res] = list
+	return list
+}
+
+// Machines returns the physical truth.
+func (w *world) Machines() []truth.Machine {
+	all := make([]truth.Machine, 0, len(w.cluster.hosts))
+	for _, h := range w.cluster.hosts {
+		m := truth.Machine{Name: h.Name, Zone: h.Zone, Up: h.machine.Up()}
+		for _, p := range h.machine.Processes() {
+			m.Processes = append(m.Processes, p.Name)
+		}
+		if h.runtime != nil {
+			for _, c := range h.runtime.Containers() {
+				m.Containers = append(m.Containers, truth.Container{Pod: c.Pod, Namespace: c.Namespace, Name: c.Name,
+					Running: c.Running && m.Up, Restarts: c.Restarts})
+			}
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// Etcd returns the truth of the etcd cluster.
+func (w *world) Etcd() truth.Etcd {
+	var e truth.Etcd
+	for i := range w.members {
+		m := &w.members[i]
+		e.Members = append(e.Members, m.Member)
+		if m.Up {
+			e.Term = max(e.Term, m.Term)
+			e.ClusterID = fmt.Sprintf("%x", m.id)
+		}
+	}
+	for i := range w.members {
+		if m := &w.members[i]; m.Role == "leader" && m.Term == e.Term {
+			e.Leader = m.Name
+			e.Quorum = w.quorum(m)
+		}
+	}
+	if w.newest != nil {
+		e.Revision = w.newest.Revision()
+	}
+	return e
+}
+
+// quorum reports whether a leader and enough others can hear each other now.
+func (w *world) quorum(leader *member) bool {
+	works := func(m *member) bool { return m.Up && !m.process.Stopped() && m.machine.Up() && !m.machine.Frozen() }
+	voters, heard := 0, 0
+	for i := range w.members {
+		m := &w.members[i]
+		if m.Role == "learner" {
+			continue
+		}
+		voters++
+		dc := w.cluster.dc
+		if works(m) && works(leader) && dc.Reaches(leader.machine, m.machine) && dc.Reaches(m.machine, leader.machine) {
+			heard++
+		}
+	}
+	return heard > voters/2
+}
+
+// Leaders returns the machines whose instance of a component believes that it leads.
+func (w *world) Leaders(component string) []string {
+	for i, name := range electedComponents {
+		if name == component {
+			return w.leaders[i]
+		}
+	}
+	return nil
+}
+
+// Holder returns the machine named in a component's lock.
+func (w *world) Holder(component string) string {
+	identity := ""
+	for _, object := range w.Objects(api.Leases) {
+		if object.GetNamespace() == "kube-system" && object.GetName() == component {
+			if lease, ok := object.(*coordinationv1.Lease); ok && lease.Spec.HolderIdentity != nil {
+				identity = *lease.Spec.HolderIdentity
+			}
+		}
+	}
+	if identity == "" { // releases before leases
+		identity = w.endpointsHolder(component)
+	}
+	machine, _, _ := strings.Cut(identity, "_")
+	return machine
+}
+
+// endpointsHolder reads the lock of releases that kept it in an annotation (resourcelock.LeaderElectionRecordAnnotationKey).
+func (w *world) endpointsHolder(component string) string {
+	for _, object := range w.Objects(api.Endpoints) {
+		if e, ok := object.(*corev1.Endpoints); ok && e.Namespace == "kube-system" && e.Name == component {
+			record := e.Annotations["control-plane.alpha.kubernetes.io/leader"]
+			_, rest, _ := strings.Cut(record, `"holderIdentity":"`)
+			identity, _, _ := strings.Cut(rest, `"`)
+			return identity
+		}
+	}
+	return ""
+}
+
+// APIReady tells of every API server whether it is ready.
+func (w *world) APIReady() []truth.Ready { return w.ready }
