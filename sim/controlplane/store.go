@@ -1,6 +1,10 @@
 package controlplane
 
-import "ksim/sim/api"
+import (
+	"slices"
+
+	"ksim/sim/api"
+)
 
 // Key names an object within its resource.
 type Key = api.Key
@@ -82,6 +86,18 @@ func (index *Index[T]) Len(value string) int {
 		return len(b.entries)
 	}
 	return 0
+}
+
+// Values returns those values with objects for which is reports true, sorted.
+func (index *Index[T]) Values(is func(string) bool) []string {
+	var values []string
+	for value := range index.buckets { // any order: sorted below
+		if is(value) {
+			values = append(values, value)
+		}
+	}
+	slices.Sort(values)
+	return values
 }
 
 func (b *bucket[T]) objects() []T {

@@ -133,7 +133,9 @@ func (b *bench) pods() []*corev1.Pod {
 	return pods
 }
 
-func ready(node *corev1.Node) corev1.ConditionStatus { return nodeCondition(node, corev1.NodeReady).Status }
+func ready(node *corev1.Node) corev1.ConditionStatus {
+	return nodeCondition(node, corev1.NodeReady).Status
+}
 
 // addPod makes a Running and Ready pod that tolerates lost nodes for 300 s.
 func (b *bench) addPod(name, node string) *corev1.Pod {

@@ -161,8 +161,8 @@ func (m *manager) runControllers(p *sim.Proc) {
 		return
 	}
 	type controller interface{ run() }
-	controllers := []controller{newNodeLifecycle(m), newTaintEviction(m)}
-	controllers = append(controllers, newReplicaSetController(m))
+	controllers := []controller{newNodeLifecycle(m), newTaintEviction(m), newReplicaSetController(m),
+		newDeploymentController(m), newDaemonSetController(m), newPodGC(m), newGarbageCollector(m), newNamespaceController(m)}
 	for _, inf := range m.informers {
 		inf.Start()
 	}
