@@ -262,7 +262,10 @@ func (s *Server) start(content walContent, bootstrap bool) (err error) {
 	}
 	s.emit(sim.Detail, "MemberStarted", "")
 	s.peers.update()
-	s.scope.AfterRun(s.config.Heartbeat, "raft tick", s)
+	// No two programs start in the same microsecond: without a phase of its own a member whose machine was switched on
+	// together with another would tick, and campaign, at exactly the same time for ever.
+	phase := s.scope.Rand("etcd/"+s.process.Machine().Name).Between(0, s.config.Heartbeat)
+	s.scope.AfterRun(phase, "raft tick", s)
 	s.advance()
 	if s.scope.Alive() {
 		s.adjustTicks(0)
