@@ -136,18 +136,57 @@ func (m *manifestChecker) checkObject() {
 		m.atNode(m.root, "%v", err)
 		return
 	}
-	obj := res.New()
-	strict, err := kjson.UnmarshalStrict(text, obj)
-	for _, problem := range strict {
-		m.strictProblem(problem.Error())
+	m.checkBehaviours()
+	if obj := m.decode(res, text); obj != nil {
+		m.validate(res, obj)
 	}
-	if err != nil {
-		m.typeProblem(err.Error())
+}
+
+// decode reads the object strictly and returns nil if that fails. A value of the wrong type is reported and left out, so that
+// what is wrong behind it is found too.
+func (m *manifestChecker) decode(res *api.Resource, text []byte) api.Object {
+	var raw map[string]any
+	if err := yaml.Unmarshal(text, &raw); err != nil {
+		m.atNode(m.root, "%v", err)
+		return nil
 	}
-	if err != nil || len(strict) > 0 {
-		return
+	good := true
+	for {
+		obj := res.New()
+		strict, err := kjson.UnmarshalStrict(text, obj)
+		if err == nil {
+			for _, problem := range strict {
+				m.strictProblem(problem.Error())
+			}
+			if good && len(strict) == 0 {
+				return obj
+			}
+			return nil
+		}
+		good = false
+		path := m.typeProblem(err.Error())
+		if path == "" || !remove(raw, path) {
+			return nil
+		}
+		if text, err = yaml.Marshal(raw); err == nil {
+			text, err = yaml.YAMLToJSON(text)
+		}
+		if err != nil {
+			return nil
+		}
 	}
-	m.validate(res, obj)
+}
+
+// remove takes the value at a path out of nested maps; false if it is not there.
+func remove(raw map[string]any, path string) bool {
+	above, below, nested := strings.Cut(path, ".")
+	if !nested {
+		_, there := raw[path]
+		delete(raw, path)
+		return there
+	}
+	inner, ok := raw[above].(map[string]any)
+	return ok && remove(inner, below)
 }
 
 func (m *manifestChecker) unknownKind(apiVersion, kind *source.Node) {
@@ -194,21 +233,22 @@ func (m *manifestChecker) strictProblem(message string) {
 	m.atNode(node, "%s", message)
 }
 
-// typeProblem reports a value of the wrong type.
-func (m *manifestChecker) typeProblem(message string) {
+// typeProblem reports a value of the wrong type and returns its path, "" if that is not known.
+func (m *manifestChecker) typeProblem(message string) (path string) {
 	node := m.root
 	if found := typePath.FindStringSubmatch(message); found != nil {
 		node = m.root.Find(found[1])
+		path = found[1]
 		message = fmt.Sprintf("%s: %s, want %s", found[1], node.Describe(), found[2])
 	}
 	m.atNode(node, "%s", strings.TrimPrefix(message, "json: "))
+	return path
 }
 
 func (m *manifestChecker) validate(res *api.Resource, obj api.Object) {
 	if res.Namespaced && obj.GetNamespace() == "" {
 		obj.SetNamespace(corev1.NamespaceDefault)
 	}
-	m.checkBehaviours()
 	api.PrepareForCreate(obj)
 	api.SetDefaults(obj)
 	for _, e := range api.Validate(obj) {

@@ -145,7 +145,7 @@ func (c *checker) check() {
 			c.wrong(&c.Claims[i], "claims: %q, want a number as C01", c.Claims[i])
 		}
 	}
-	if c.Duration != nil && *c.Duration == 0 && c.Place(c.Duration).Text != "" {
+	if c.Duration != nil && *c.Duration == 0 && strings.HasPrefix(c.Place(c.Duration).Text, "0") {
 		c.wrong(c.Duration, "duration: 0, want more than 0")
 	}
 	c.checkCluster()

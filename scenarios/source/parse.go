@@ -173,6 +173,9 @@ func (b *builder) alias(n *Node, from *ast.AliasNode, depth int) *Node {
 }
 
 func (b *builder) pair(n *Node, value *ast.MappingValueNode, depth int) {
+	if b.full {
+		return
+	}
 	var key *Node
 	if inner, ok := value.Key.(*ast.MappingKeyNode); ok {
 		key = b.build(inner.Value, depth+1)
