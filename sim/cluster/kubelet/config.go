@@ -68,14 +68,14 @@ func defaultConfig(p *hardware.Process, release *api.Release) config {
 // flags declares the kubelet's flags of a release (cmd/kubelet/app/options, v1.36).
 func (c *config) flags(minor int) *controlplane.Flags {
 	f := controlplane.NewFlags("kubelet")
-	f.StringVar(&c.kubeconfig, "kubeconfig", "", "")
-	f.StringVar(&c.configFile, "config", "", "")
+	f.StringVar(&c.kubeconfig, "kubeconfig", c.kubeconfig, "")
+	f.StringVar(&c.configFile, "config", c.configFile, "")
 	f.StringVar(&c.nodeName, "hostname-override", c.nodeName, "")
-	f.StringVar(&c.nodeIP, "node-ip", "", "")
-	f.StringVar(&c.staticPodPath, "pod-manifest-path", "", "")
-	f.StringVar(&c.labelText, "node-labels", "", "")
+	f.StringVar(&c.nodeIP, "node-ip", c.nodeIP, "")
+	f.StringVar(&c.staticPodPath, "pod-manifest-path", c.staticPodPath, "")
+	f.StringVar(&c.labelText, "node-labels", c.labelText, "")
 	f.StringSliceVar(&c.registerTaintTexts, "register-with-taints", nil, "")
-	f.BoolVar(&c.registerNode, "register-node", true, "")
+	f.BoolVar(&c.registerNode, "register-node", c.registerNode, "")
 	f.DurationVar(&c.statusUpdate, "node-status-update-frequency", c.statusUpdate, "")
 	f.DurationVar(&c.syncFrequency, "sync-frequency", c.syncFrequency, "")
 	f.DurationVar(&c.fileCheck, "file-check-frequency", c.fileCheck, "")
@@ -86,7 +86,8 @@ func (c *config) flags(minor int) *controlplane.Flags {
 		"event-qps", "eviction-hard", "eviction-soft", "eviction-minimum-reclaim", "fail-swap-on", "feature-gates",
 		"hairpin-mode", "healthz-bind-address", "healthz-port", "http-check-frequency", "image-gc-high-threshold",
 		"image-gc-low-threshold", "image-service-endpoint", "kube-api-burst", "kube-api-qps", "kube-reserved",
-		"kubelet-cgroups", "log-file", "logging-format", "manifest-url", "minimum-image-ttl-duration", "port", "read-only-port",
+		"kubelet-cgroups", "log-file", "logging-format", "manifest-url", "minimum-image-ttl-duration", "port",
+		"read-only-port",
 		"reserved-cpus", "resolv-conf", "root-dir", "rotate-certificates", "rotate-server-certificates", "runtime-cgroups",
 		"runtime-request-timeout", "seccomp-default", "serialize-image-pulls", "streaming-connection-idle-timeout",
 		"system-cgroups", "system-reserved", "tls-cert-file", "tls-private-key-file", "topology-manager-policy", "v",
@@ -127,15 +128,14 @@ type crashLoopBackOff struct {
 
 // load parses flags and the configuration file; flags win. The error is what the kubelet prints before it exits 1.
 func (c *config) load(p *hardware.Process, argv []string, minor int) error {
-	f := c.flags(minor)
-	if err := f.Parse(argv); err != nil {
+	if err := c.flags(minor).Parse(argv); err != nil {
 		return fmt.Errorf("failed to parse kubelet flag: %w", err)
 	}
 	if c.configFile != "" {
 		if err := c.readFile(p); err != nil {
 			return err
 		}
-		if err := f.Parse(argv); err != nil { // once more, over the file
+		if err := c.flags(minor).Parse(argv); err != nil { // once more, over the file; a new set, since a list would grow
 			return err
 		}
 	}
