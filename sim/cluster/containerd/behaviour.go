@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// AnnotationPrefix begins the annotation of a pod that says what one of its containers does; the container's name follows.
+// AnnotationPrefix begins the annotation of a pod that says what one of its containers does; the container's name
+// follows.
 const AnnotationPrefix = "container.ksim.dev/"
 
 // Never stands for a duration that does not end.
@@ -27,8 +28,8 @@ type Behaviour struct {
 	StopsSet  bool
 }
 
-// ParseBehaviour reads an annotation such as "pulls=3s starts=200ms ready=5s runs=30s exits=1 stops=8s". Its error names the
-// word that is wrong and what is allowed.
+// ParseBehaviour reads an annotation such as "pulls=3s starts=200ms ready=5s runs=30s exits=1 stops=8s". Its error
+// names the word that is wrong and what is allowed.
 func ParseBehaviour(text string) (Behaviour, error) {
 	var b Behaviour
 	seen := map[string]bool{}

@@ -83,8 +83,8 @@ func (r *Runtime) HasImage(image string, b Behaviour) bool {
 
 // ErrPull is the error of a pull that finds no such image.
 func ErrPull(image string) error {
-	return fmt.Errorf("rpc error: code = NotFound desc = failed to pull and unpack image %q: failed to resolve reference %q: %s: not found",
-		image, image, image)
+	return fmt.Errorf("rpc error: code = NotFound desc = failed to pull and unpack image %q: "+
+		"failed to resolve reference %q: %s: not found", image, image, image)
 }
 
 // PullImage pulls an image; it returns how long that took.
@@ -98,7 +98,8 @@ func (r *Runtime) PullImage(p *sim.Proc, image string, b Behaviour) (time.Durati
 			return ErrPull(image)
 		}
 		if r.machine.Disk().Full() {
-			return fmt.Errorf("rpc error: code = Unknown desc = failed to pull and unpack image %q: no space left on device", image)
+			return fmt.Errorf("rpc error: code = Unknown desc = failed to pull and unpack image %q: "+
+				"no space left on device", image)
 		}
 		r.images[image] = true
 		return nil

@@ -67,8 +67,8 @@ func (r *Runtime) Crash(namespace, pod string) bool {
 	return found
 }
 
-// Serving reports whether a connection to that address and port of the pod network is accepted, by whom, and since when a
-// server is ready to answer there.
+// Serving reports whether a connection to that address and port of the pod network is accepted, by whom, and since
+// when a server is ready to answer there.
 func (r *Runtime) Serving(ip string) (c *Container, ok bool) {
 	if !r.machine.Up() || r.machine.Frozen() {
 		return nil, false

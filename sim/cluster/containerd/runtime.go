@@ -12,11 +12,11 @@ import (
 	"ksim/sim/hardware"
 )
 
-// Models containerd 2.x behind the CRI (runtime.v1): sandboxes, containers, images, their states and delays. Leaves out:
-// layers, snapshots, checkpoints, metrics, streaming.
+// Models containerd 2.x behind the CRI (runtime.v1): sandboxes, containers, images, their states and delays. Leaves
+// out: layers, snapshots, checkpoints, metrics, streaming.
 
-// Program is a simulated component that a container may run, such as kube-apiserver. It is the main function of a process of
-// the machine; the end of the process is the end of the container. argv is without the program's name.
+// Program is a simulated component that a container may run, such as kube-apiserver. It is the main function of a
+// process of the machine; the end of the process is the end of the container. argv is without the program's name.
 type Program func(p *hardware.Process, argv []string)
 
 // Timing says how long the verbs take. Each is drawn uniformly from [Min, Max].
@@ -27,8 +27,8 @@ type Timing struct {
 // Span is a range of durations.
 type Span struct{ Min, Max time.Duration }
 
-// DefaultTiming follows the runtime of the recorded kubelets (truth/kubelet: a start takes 0.05 s); a real one with a network
-// plugin takes some tenths of a second for a sandbox.
+// DefaultTiming follows the runtime of the recorded kubelets (truth/kubelet: a start takes 0.05 s); a real one with a
+// network plugin takes some tenths of a second for a sandbox.
 func DefaultTiming() Timing {
 	return Timing{
 		Sandbox: Span{8 * time.Millisecond, 20 * time.Millisecond},
@@ -52,8 +52,8 @@ type Options struct {
 // Errors of the verbs, as the kubelet's client words them.
 var (
 	// ErrUnavailable is the answer when nobody listens on the socket.
-	ErrUnavailable = errors.New(`rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: ` +
-		`dial unix /run/containerd/containerd.sock: connect: connection refused"`)
+	ErrUnavailable = errors.New(`rpc error: code = Unavailable desc = connection error: ` +
+		`desc = "transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: connection refused"`)
 	// ErrEOF is the answer to a call that was under way when containerd ended.
 	ErrEOF = errors.New("rpc error: code = Unavailable desc = error reading from server: EOF")
 	// ErrDeadline is the answer when containerd did not answer in time.
@@ -62,7 +62,8 @@ var (
 	ErrNotFound = errors.New("rpc error: code = NotFound desc = not found")
 )
 
-// Runtime is a machine's containers and the daemon that looks after them. Make one per machine, before anything boots on it.
+// Runtime is a machine's containers and the daemon that looks after them. Make one per machine, before anything boots
+// on it.
 type Runtime struct {
 	machine  *hardware.Machine
 	kernel   *sim.Kernel
@@ -169,8 +170,8 @@ func (r *Runtime) changed() {
 	}
 }
 
-// Subscribe has fn called in scope s whenever a container or sandbox of a pod starts, ends or is removed: what a poll would
-// find is computed from it by whoever polls. It is not called while the kubelet is dead or frozen.
+// Subscribe has fn called in scope s whenever a container or sandbox of a pod starts, ends or is removed: what a poll
+// would find is computed from it by whoever polls. It is not called while the kubelet is dead or frozen.
 func (r *Runtime) Subscribe(s *sim.Scope, fn func(uid types.UID)) {
 	sub := &subscription{s, fn}
 	r.listener = append(r.listener, sub)

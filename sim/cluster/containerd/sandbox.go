@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -36,7 +37,8 @@ func (r *Runtime) RunPodSandbox(p *sim.Proc, want Sandbox) (*Sandbox, error) {
 		s.ID, s.Ready, s.CreatedAt = r.newID(), true, r.machine.Clock().Now()
 		if !s.HostNetwork {
 			if s.IP = r.address(); s.IP == "" {
-				return fmt.Errorf(`rpc error: code = Unknown desc = failed to setup network for sandbox: no IP addresses available in range set`)
+				return errors.New("rpc error: code = Unknown desc = failed to setup network for sandbox: " +
+					"no IP addresses available in range set")
 			}
 		}
 		pod := r.pods[s.PodUID]
@@ -129,8 +131,8 @@ type PodStatus struct {
 	Containers []*Container
 }
 
-// Status returns what the runtime has of a pod. The error is that of a dead daemon. It takes no time: answers come within
-// a millisecond.
+// Status returns what the runtime has of a pod. The error is that of a dead daemon. It takes no time: answers come
+// within a millisecond.
 func (r *Runtime) Status(uid types.UID) (PodStatus, error) {
 	if r.daemon == nil {
 		return PodStatus{}, ErrUnavailable

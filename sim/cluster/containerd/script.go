@@ -47,8 +47,8 @@ func isShell(name string) bool {
 	return false
 }
 
-// ParseCommand reads a container's command and arguments; ok is false when they are none that ksim plays, which makes the
-// container a server.
+// ParseCommand reads a container's command and arguments; ok is false when they are none that ksim plays, which makes
+// the container a server.
 func ParseCommand(argv []string) (script *Script, ok bool) {
 	if len(argv) == 0 {
 		return nil, false

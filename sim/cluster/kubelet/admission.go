@@ -10,8 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 )
 
-// Models the kubelet's own admission of pods (pkg/kubelet/lifecycle/predicate.go, v1.36): operating system, resources, node
-// affinity, ports, NoExecute taints. Leaves out: preemption for critical pods, topology and device managers, sysctls.
+// Models the kubelet's own admission of pods (pkg/kubelet/lifecycle/predicate.go, v1.36): operating system,
+// resources, node affinity, ports, NoExecute taints. Leaves out: preemption for critical pods, topology and device
+// managers, sysctls.
 
 // refusal is why a pod may not run here.
 type refusal struct{ reason, message string }
@@ -48,7 +49,8 @@ func (kl *Kubelet) admit(pod *corev1.Pod) *refusal {
 	for i := range node.Spec.Taints {
 		taint := &node.Spec.Taints[i]
 		if taint.Effect == corev1.TaintEffectNoExecute && !tolerates(pod, taint) {
-			return &refusal{"TaintToleration", "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"}
+			return &refusal{"TaintToleration",
+				"Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"}
 		}
 	}
 	return nil
@@ -81,7 +83,8 @@ func (kl *Kubelet) fits(pod *corev1.Pod, others []*corev1.Pod, node *corev1.Node
 	if limit := capacity.Pods().Value(); int64(len(others)+1) > limit {
 		return outOf(corev1.ResourcePods, 1, int64(len(others)), limit)
 	}
-	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
+	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory,
+		corev1.ResourceEphemeralStorage} {
 		wanted := request(pod, name)
 		if wanted.IsZero() {
 			continue
@@ -142,7 +145,8 @@ func portConflict(pod *corev1.Pod, others []*corev1.Pod) *refusal {
 		for _, other := range others {
 			for _, used := range hostPorts(other) {
 				if used == wanted {
-					return &refusal{"NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"}
+					return &refusal{"NodePorts",
+						"Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"}
 				}
 			}
 		}
@@ -166,7 +170,8 @@ func hostPorts(pod *corev1.Pod) []string {
 	return list
 }
 
-// matchesNode compares node selector and required node affinity with the node (component-helpers scheduling/corev1/nodeaffinity).
+// matchesNode compares node selector and required node affinity with the node (component-helpers
+// scheduling/corev1/nodeaffinity).
 func matchesNode(pod *corev1.Pod, node *corev1.Node) bool {
 	for key, value := range pod.Spec.NodeSelector { // any order: all must match
 		if node.Labels[key] != value {

@@ -14,12 +14,14 @@ import (
 	"ksim/sim/cluster/containerd"
 )
 
-// Models kuberuntime's SyncPod, startContainer, killContainer and the image manager (pkg/kubelet/kuberuntime, images, v1.36).
-// Leaves out: parallel pulls' limits, pull secrets, log files.
+// Models kuberuntime's SyncPod, startContainer, killContainer and the image manager (pkg/kubelet/kuberuntime, images,
+// v1.36). Leaves out: parallel pulls' limits, pull secrets, log files.
 
 // syncContainers does what computeActions found; done counts what it did. The error of a back-off carries its end.
-func (kl *Kubelet) syncContainers(p *sim.Proc, w *podWorker, pod *corev1.Pod, status containerd.PodStatus) (done int, err error) {
+func (kl *Kubelet) syncContainers(p *sim.Proc, w *podWorker, pod *corev1.Pod,
+	status containerd.PodStatus) (done int, err error) {
 	a := kl.computeActions(pod, &status)
+	a.exited = exitedRuns(&status)
 	if a.create && a.changed {
 		kl.record(pod, corev1.EventTypeNormal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.",
 			sim.Event{Level: sim.Detail})
@@ -37,33 +39,57 @@ func (kl *Kubelet) syncContainers(p *sim.Proc, w *podWorker, pod *corev1.Pod, st
 		}
 		done += len(a.kill)
 	}
-	sandboxes := status.Sandboxes
-	var sandbox *containerd.Sandbox
-	switch {
-	case a.create:
-		sandbox, err = kl.createSandbox(p, pod, a.attempt)
-		if err != nil {
-			kl.record(pod, corev1.EventTypeWarning, "FailedCreatePodSandBox", "Failed to create pod sandbox: "+err.Error(),
-				sim.Event{Level: sim.Detail})
-			return done, fmt.Errorf("failed to %q for %q with CreatePodSandboxError: %w", "CreatePodSandbox", pod.Name, err)
-		}
-		done++
-		kl.status.readyToStart(pod)
-		kl.dropOldSandboxes(p, w.uid, sandboxes)
-	case len(sandboxes) > 0 && sandboxes[0].Ready:
-		sandbox = sandboxes[0]
-	default:
-		return done, nil
+	sandbox, err := kl.sandboxFor(p, pod, &a, status.Sandboxes)
+	if err != nil || sandbox == nil {
+		return done, err
 	}
-	return kl.startAll(p, w, pod, sandbox, &a, done)
+	if a.create {
+		done++
+	}
+	started, err := kl.startAll(p, w, pod, sandbox, &a)
+	return done + started, err
 }
 
-// startAll starts what is to be started, the containers even when one before them failed.
-func (kl *Kubelet) startAll(p *sim.Proc, w *podWorker, pod *corev1.Pod, sandbox *containerd.Sandbox, a *podActions,
-	done int) (int, error) {
-	var failed error
-	start := func(spec *corev1.Container) bool {
-		err := kl.startContainer(p, w, pod, spec, sandbox)
+// exitedRuns are the newest dead runs by container, as they are before anything is killed: a container that the kubelet
+// itself ends is held back by the end of the run before it.
+func exitedRuns(status *containerd.PodStatus) map[string]*containerd.Container {
+	var runs map[string]*containerd.Container
+	for _, c := range status.Containers {
+		if c.State == containerd.Exited && runs[c.Name] == nil {
+			if runs == nil {
+				runs = map[string]*containerd.Container{}
+			}
+			runs[c.Name] = c
+		}
+	}
+	return runs
+}
+
+// sandboxFor makes the sandbox that containers start in, or takes the one that is there; nil when there is none to be.
+func (kl *Kubelet) sandboxFor(p *sim.Proc, pod *corev1.Pod, a *podActions,
+	before []*containerd.Sandbox) (*containerd.Sandbox, error) {
+	if !a.create {
+		if len(before) > 0 && before[0].Ready {
+			return before[0], nil
+		}
+		return nil, nil
+	}
+	sandbox, err := kl.createSandbox(p, pod, a.attempt)
+	if err != nil {
+		kl.record(pod, corev1.EventTypeWarning, "FailedCreatePodSandBox", "Failed to create pod sandbox: "+err.Error(),
+			sim.Event{Level: sim.Detail})
+		return nil, fmt.Errorf("failed to %q for %q with CreatePodSandboxError: %w", "CreatePodSandbox", pod.Name, err)
+	}
+	kl.status.readyToStart(pod)
+	kl.dropOldSandboxes(p, before)
+	return sandbox, nil
+}
+
+// startAll starts what is to be started, the containers even when one before them failed; it returns how many began.
+func (kl *Kubelet) startAll(p *sim.Proc, w *podWorker, pod *corev1.Pod, sandbox *containerd.Sandbox,
+	a *podActions) (done int, failed error) {
+	begin := func(spec *corev1.Container) bool {
+		err := kl.startContainer(p, w, &start{pod, spec, sandbox, a.exited[spec.Name]})
 		if err != nil {
 			failed = firstExpiry(failed, err)
 			return false
@@ -71,15 +97,21 @@ func (kl *Kubelet) startAll(p *sim.Proc, w *podWorker, pod *corev1.Pod, sandbox 
 		done++
 		return true
 	}
-	if a.init != nil {
-		if !start(a.init) {
-			return done, failed
-		}
+	if a.init != nil && !begin(a.init) {
+		return done, failed
 	}
 	for _, spec := range a.start {
-		start(spec)
+		begin(spec)
 	}
 	return done, failed
+}
+
+// start is one container to start.
+type start struct {
+	pod     *corev1.Pod
+	spec    *corev1.Container
+	sandbox *containerd.Sandbox
+	exited  *containerd.Container // its last dead run, nil if there is none
 }
 
 // firstExpiry keeps the error whose back-off ends first (kubecontainer.MinBackoffExpiration).
@@ -99,8 +131,9 @@ func (kl *Kubelet) createSandbox(p *sim.Proc, pod *corev1.Pod, attempt int) (*co
 		Attempt: attempt, HostNetwork: pod.Spec.HostNetwork})
 }
 
-// dropOldSandboxes keeps the dead sandbox that came before, whose containers tell their last state, and removes older ones.
-func (kl *Kubelet) dropOldSandboxes(p *sim.Proc, _ types.UID, before []*containerd.Sandbox) {
+// dropOldSandboxes keeps the dead sandbox that came before, whose containers tell their last state, and removes older
+// ones.
+func (kl *Kubelet) dropOldSandboxes(p *sim.Proc, before []*containerd.Sandbox) {
 	if len(before) < 2 {
 		return
 	}
@@ -109,30 +142,29 @@ func (kl *Kubelet) dropOldSandboxes(p *sim.Proc, _ types.UID, before []*containe
 	}
 }
 
-// startContainer starts one container unless its back-off or its image is in the way; what is in the way becomes the reason
-// of its waiting state.
-func (kl *Kubelet) startContainer(p *sim.Proc, w *podWorker, pod *corev1.Pod, spec *corev1.Container,
-	sandbox *containerd.Sandbox) error {
-	code, err := kl.tryStart(p, w, pod, spec, sandbox)
+// startContainer starts one container unless its back-off or its image is in the way; what is in the way becomes the
+// reason of its waiting state.
+func (kl *Kubelet) startContainer(p *sim.Proc, w *podWorker, o *start) error {
+	code, err := kl.tryStart(p, w, o)
 	if err == nil {
-		delete(w.reasons, spec.Name)
+		delete(w.reasons, o.spec.Name)
 		return nil
 	}
 	if w.reasons == nil {
 		w.reasons = map[string]reason{}
 	}
-	w.reasons[spec.Name] = reason{code, err.Error()}
+	w.reasons[o.spec.Name] = reason{code, err.Error()}
 	return err
 }
 
-func (kl *Kubelet) tryStart(p *sim.Proc, w *podWorker, pod *corev1.Pod, spec *corev1.Container,
-	sandbox *containerd.Sandbox) (code string, err error) {
+func (kl *Kubelet) tryStart(p *sim.Proc, w *podWorker, o *start) (code string, err error) {
+	pod, spec := o.pod, o.spec
 	status, err := kl.runtime.Status(w.uid)
 	if err != nil {
 		return "RunContainerError", err
 	}
 	last := latest(&status, spec.Name)
-	if err := kl.crashBackoff(pod, spec, last); err != nil {
+	if err := kl.crashBackoff(pod, spec, o.exited); err != nil {
 		return "CrashLoopBackOff", err
 	}
 	behaviour, err := containerd.BehaviourOf(pod.Annotations, spec.Name)
@@ -151,7 +183,7 @@ func (kl *Kubelet) tryStart(p *sim.Proc, w *podWorker, pod *corev1.Pod, spec *co
 		attempt = last.Attempt + 1
 	}
 	c, err := kl.runtime.CreateContainer(p, containerd.Config{PodUID: w.uid, Namespace: pod.Namespace, Pod: pod.Name,
-		SandboxID: sandbox.ID, Name: spec.Name, Attempt: attempt, Image: spec.Image,
+		SandboxID: o.sandbox.ID, Name: spec.Name, Attempt: attempt, Image: spec.Image,
 		Argv: append(append([]string(nil), spec.Command...), spec.Args...), Behaviour: behaviour,
 		HostNetwork: pod.Spec.HostNetwork, Hash: containerHash(spec)})
 	if err != nil {
@@ -221,15 +253,17 @@ func (kl *Kubelet) crashBackoff(pod *corev1.Pod, spec *corev1.Container, last *c
 			fmt.Sprintf("Back-off restarting failed container %s in pod %s", spec.Name, formatPod(pod)),
 			sim.Event{Level: sim.Detail, Message: fmt.Sprintf("waits %s since the exit before it starts container %s again",
 				wait, spec.Name)})
-		return &backoffError{until: last.Finished.Add(wait), message: fmt.Sprintf("back-off %s restarting failed container=%s pod=%s",
-			wait, spec.Name, formatPod(pod))}
+		return &backoffError{until: last.Finished.Add(wait),
+			message: fmt.Sprintf("back-off %s restarting failed container=%s pod=%s",
+				wait, spec.Name, formatPod(pod))}
 	}
 	kl.crashes.next(key, last.Finished, now)
 	return nil
 }
 
 // ensureImage pulls the image where the policy wants it (pkg/kubelet/images/image_manager.go EnsureImageExists).
-func (kl *Kubelet) ensureImage(p *sim.Proc, pod *corev1.Pod, spec *corev1.Container, b containerd.Behaviour) (string, error) {
+func (kl *Kubelet) ensureImage(p *sim.Proc, pod *corev1.Pod, spec *corev1.Container,
+	b containerd.Behaviour) (string, error) {
 	present := kl.runtime.HasImage(spec.Image, b)
 	if present && spec.ImagePullPolicy != corev1.PullAlways {
 		message := fmt.Sprintf("Container image %q already present on machine", spec.Image)
@@ -252,7 +286,8 @@ func (kl *Kubelet) ensureImage(p *sim.Proc, pod *corev1.Pod, spec *corev1.Contai
 		kl.record(pod, corev1.EventTypeWarning, "Failed", "Error: ImagePullBackOff", sim.Event{Level: sim.Detail})
 		return "ImagePullBackOff", fmt.Errorf("%s: ErrImagePull: %w", message, containerd.ErrPull(spec.Image))
 	}
-	kl.record(pod, corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", spec.Image), sim.Event{Level: sim.Detail})
+	kl.record(pod, corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", spec.Image),
+		sim.Event{Level: sim.Detail})
 	took, err := kl.runtime.PullImage(p, spec.Image, b)
 	if err != nil {
 		kl.pulls.next(key, kl.kernel.Now(), kl.kernel.Now())

@@ -10,8 +10,9 @@ import (
 	"ksim/sim/cluster/containerd"
 )
 
-// Models kuberuntime's killPodWithSyncResult and killContainer, and lifecycle hooks (pkg/kubelet/kuberuntime, lifecycle,
-// v1.36): hooks inside the grace period, never less than 2 s for the runtime, sidecars last. Leaves out: hooks over HTTP.
+// Models kuberuntime's killPodWithSyncResult and killContainer, and lifecycle hooks (pkg/kubelet/kuberuntime,
+// lifecycle, v1.36): hooks inside the grace period, never less than 2 s for the runtime, sidecars last. Leaves out:
+// hooks over HTTP.
 
 // killPod stops all containers of a pod, then its sandboxes. pod is nil for one that only the runtime knows.
 func (kl *Kubelet) killPod(p *sim.Proc, pod *corev1.Pod, status containerd.PodStatus, override *int64) error {
@@ -98,7 +99,8 @@ func (kl *Kubelet) killTogether(p *sim.Proc, pod *corev1.Pod, kills []*container
 }
 
 // killContainer stops one container; spent is what others have used of the grace period.
-func (kl *Kubelet) killContainer(p *sim.Proc, pod *corev1.Pod, kill *containerKill, override *int64, spent time.Duration) error {
+func (kl *Kubelet) killContainer(p *sim.Proc, pod *corev1.Pod, kill *containerKill, override *int64,
+	spent time.Duration) error {
 	grace := int64(minimumGracePeriod)
 	if pod != nil {
 		grace = kl.gracePeriod(pod, kill)

@@ -67,7 +67,8 @@ type Kubelet struct {
 // Main is the kubelet's main function. It exits 1 when flags or files are wrong.
 func Main(p *hardware.Process, argv []string, options Options) {
 	kl := &Kubelet{process: p, machine: p.Machine(), kernel: p.Kernel(), scope: p.Scope(), options: options,
-		runtime: options.Runtime, random: p.Kernel().Rand("kubelet/" + p.Machine().Name), config: defaultConfig(p, options.Release),
+		runtime: options.Runtime, random: p.Kernel().Rand("kubelet/" + p.Machine().Name), config: defaultConfig(p,
+			options.Release),
 		sources: map[types.NamespacedName]bool{}}
 	if err := kl.config.load(p, argv, options.Release.Minor); err != nil {
 		p.Exit(1, err.Error())
@@ -108,8 +109,8 @@ func (kl *Kubelet) connect() error {
 	return nil
 }
 
-// crashResetAfter: a container that ran that long begins anew (client-go flowcontrol hasExpired: 2 x max; fixed 10 min from
-// v1.32, pkg/kubelet/kubelet.go).
+// crashResetAfter: a container that ran that long begins anew (client-go flowcontrol hasExpired: 2 x max; fixed 10
+// min from v1.32, pkg/kubelet/kubelet.go).
 func (kl *Kubelet) crashResetAfter() time.Duration {
 	if kl.options.Release.Minor >= 32 {
 		return 10 * time.Minute
@@ -120,7 +121,8 @@ func (kl *Kubelet) crashResetAfter() time.Duration {
 // run is Kubelet.Run: it starts everything that goes on by itself.
 func (kl *Kubelet) run() {
 	selector := fields.OneTermEqualSelector("metadata.name", kl.config.nodeName)
-	kl.nodes = controlplane.NewInformer[*corev1.Node](kl.client, controlplane.InformerConfig{Resource: api.Nodes, Fields: selector})
+	kl.nodes = controlplane.NewInformer[*corev1.Node](kl.client, controlplane.InformerConfig{Resource: api.Nodes,
+		Fields: selector})
 	kl.nodes.Start()
 	controlplane.NewInformer[*corev1.Service](kl.client, controlplane.InformerConfig{Resource: api.Services}).Start()
 	kl.scope.After(sourceWaitPeriod, "api source", kl.waitForNode)
@@ -137,8 +139,8 @@ func (kl *Kubelet) run() {
 	kl.shutdown.init(kl)
 }
 
-// waitForNode begins to watch pods once the Node is known, asked each second (pkg/kubelet/config/apiserver.go); without a
-// Node in the API the empty answer counts as well.
+// waitForNode begins to watch pods once the Node is known, asked each second (pkg/kubelet/config/apiserver.go);
+// without a Node in the API the empty answer counts as well.
 func (kl *Kubelet) waitForNode() {
 	if !kl.nodes.HasSynced() {
 		// The next of the once-a-second looks after the list has come.
@@ -191,8 +193,9 @@ func (kl *Kubelet) now() metav1.Time {
 
 // record writes an event about a pod.
 func (kl *Kubelet) record(pod *corev1.Pod, kind, reason, message string, trace sim.Event) sim.EventID {
-	return kl.events.Record(controlplane.Event{Resource: api.Pods, Object: pod, Type: kind, Reason: reason, Message: message,
-		Trace: trace})
+	return kl.events.Record(controlplane.Event{Resource: api.Pods, Object: pod, Type: kind, Reason: reason,
+		Message: message,
+		Trace:   trace})
 }
 
 func (kl *Kubelet) recordNode(kind, reason, message string, trace sim.Event) sim.EventID {
@@ -200,8 +203,9 @@ func (kl *Kubelet) recordNode(kind, reason, message string, trace sim.Event) sim
 	if node == nil {
 		node = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: kl.config.nodeName, UID: types.UID(kl.config.nodeName)}}
 	}
-	return kl.events.Record(controlplane.Event{Resource: api.Nodes, Object: node, Type: kind, Reason: reason, Message: message,
-		Trace: trace})
+	return kl.events.Record(controlplane.Event{Resource: api.Nodes, Object: node, Type: kind, Reason: reason,
+		Message: message,
+		Trace:   trace})
 }
 
 // storyFor is the level of what happens to a pod: the control plane's own pods and add-ons are detail.

@@ -15,12 +15,13 @@ import (
 // immediate tries, ensure with back-off, owner reference. Leaves out: nothing that shows.
 
 const (
-	leaseRenewFraction  = 4                      // renewInterval = 0.25 x duration (pkg/kubelet/kubelet.go)
-	leaseRenewJitter    = 40                     // per mille: jitterFactor 0.04
-	maxUpdateRetries    = 5                      // controller.go
-	leaseBackoffInit    = 100 * time.Millisecond // doubled before the first wait
-	leaseBackoffMax     = 7 * time.Second        // maxBackoff
-	heartbeatTimeout    = 10 * time.Second       // min(nodeStatusUpdateFrequency, lease duration) (cmd/kubelet/app/server.go)
+	leaseRenewFraction = 4                      // renewInterval = 0.25 x duration (pkg/kubelet/kubelet.go)
+	leaseRenewJitter   = 40                     // per mille: jitterFactor 0.04
+	maxUpdateRetries   = 5                      // controller.go
+	leaseBackoffInit   = 100 * time.Millisecond // doubled before the first wait
+	leaseBackoffMax    = 7 * time.Second        // maxBackoff
+	// min(nodeStatusUpdateFrequency, lease duration) (cmd/kubelet/app/server.go)
+	heartbeatTimeout    = 10 * time.Second
 	nodeLeaseNamespace  = corev1.NamespaceNodeLease
 	leaseControllerName = "lease"
 )
@@ -129,7 +130,8 @@ func (c *leaseController) ensureLater() {
 	c.kl.scope.After(c.backoff, "ensure lease", c.ensure)
 }
 
-// create makes the lease, owned by the Node. Without the Node it is left for the next round (pkg/kubelet/util/nodelease.go).
+// create makes the lease, owned by the Node. Without the Node it is left for the next round
+// (pkg/kubelet/util/nodelease.go).
 func (c *leaseController) create() {
 	c.kl.client.Start(&api.Request{Verb: api.Get, Resource: api.Nodes, Name: c.kl.config.nodeName, Within: c.timeout},
 		func(answer *api.Response, err error) {

@@ -13,8 +13,9 @@ import (
 )
 
 // Models the kubelet's node status (pkg/kubelet/kubelet_node_status.go, nodestatus/setters.go, v1.36): registration,
-// reconciliation of an existing Node, the status computed every 10 s, compared with the cached Node, posted when it changed or
-// has not been for 5 minutes. Leaves out: images, volumes in use, cloud providers, pressure that is not told from outside.
+// reconciliation of an existing Node, the status computed every 10 s, compared with the cached Node, posted when it
+// changed or has not been for 5 minutes. Leaves out: images, volumes in use, cloud providers, pressure that is not
+// told from outside.
 
 const (
 	nodeStatusJitter      = 40  // per mille: wait.JitterUntil(syncNodeStatus, ..., 0.04)
@@ -172,7 +173,8 @@ func (n *nodeStatus) retry(try int) {
 		return
 	}
 	n.posting = true
-	n.kl.client.Start(&api.Request{Verb: api.Get, Resource: api.Nodes, Name: n.kl.config.nodeName, Within: heartbeatTimeout},
+	n.kl.client.Start(&api.Request{Verb: api.Get, Resource: api.Nodes, Name: n.kl.config.nodeName,
+		Within: heartbeatTimeout},
 		func(answer *api.Response, err error) {
 			if err != nil {
 				n.retry(try + 1)
@@ -233,7 +235,8 @@ func (n *nodeStatus) problem() string {
 	case since < n.kl.loop && now.Sub(n.kl.loop) < runtimeDownAfter && !n.reported:
 		return "container runtime status check may not have completed yet"
 	case now.Sub(since) >= plegUnhealthyAfter:
-		return fmt.Sprintf("[container runtime is down, PLEG is not healthy: pleg was last seen active %s ago; threshold is 3m0s]",
+		return fmt.Sprintf("[container runtime is down, "+
+			"PLEG is not healthy: pleg was last seen active %s ago; threshold is 3m0s]",
 			now.Sub(since).Round(time.Second))
 	case now.Sub(since) >= runtimeDownAfter:
 		return "container runtime is down"
@@ -251,7 +254,8 @@ func (n *nodeStatus) compute(current *corev1.Node, problem string) (*corev1.Node
 		reason, message string
 		event           string
 	}{
-		{corev1.NodeMemoryPressure, "KubeletHasSufficientMemory", "kubelet has sufficient memory available", "NodeHasSufficientMemory"},
+		{corev1.NodeMemoryPressure, "KubeletHasSufficientMemory", "kubelet has sufficient memory available",
+			"NodeHasSufficientMemory"},
 		{corev1.NodeDiskPressure, "KubeletHasNoDiskPressure", "kubelet has no disk pressure", "NodeHasNoDiskPressure"},
 		{corev1.NodePIDPressure, "KubeletHasSufficientPID", "kubelet has sufficient PID available", "NodeHasSufficientPID"},
 	}
@@ -339,7 +343,8 @@ func (n *nodeStatus) setMachineInfo(status *corev1.NodeStatus) (changed bool) {
 	if old := status.NodeInfo.BootID; old != "" && old != info.BootID && !n.rebooted {
 		n.rebooted = true
 		n.kl.recordNode(corev1.EventTypeWarning, "Rebooted",
-			fmt.Sprintf("Node %s has been rebooted, boot id: %s", n.kl.config.nodeName, info.BootID), sim.Event{Level: sim.Detail})
+			fmt.Sprintf("Node %s has been rebooted, boot id: %s", n.kl.config.nodeName, info.BootID),
+			sim.Event{Level: sim.Detail})
 	}
 	if status.NodeInfo != info {
 		status.NodeInfo, changed = info, true

@@ -11,9 +11,9 @@ import (
 	"ksim/sim/cluster/containerd"
 )
 
-// Models the kubelet's generic PLEG and housekeeping (pkg/kubelet/pleg/generic.go, kubelet_pods.go HandlePodCleanups, v1.36):
-// once a second all containers are listed, and what has changed is an event for the pod's worker. The polls are computed: a
-// change has the poll scheduled that finds it. Leaves out: evented PLEG.
+// Models the kubelet's generic PLEG and housekeeping (pkg/kubelet/pleg/generic.go, kubelet_pods.go HandlePodCleanups,
+// v1.36): once a second all containers are listed, and what has changed is an event for the pod's worker. The polls
+// are computed: a change has the poll scheduled that finds it. Leaves out: evented PLEG.
 
 // relists is PLEG's view of the pods that have changed since its last poll.
 type relists struct {
@@ -70,6 +70,7 @@ func (kl *Kubelet) lookedAt(w *podWorker) {
 	if w.changes == w.seen {
 		return
 	}
+	events := w.changes - w.seen
 	w.seen = w.changes
 	pod := kl.known.get(w.uid)
 	if pod == nil {
@@ -79,6 +80,14 @@ func (kl *Kubelet) lookedAt(w *podWorker) {
 		kl.kernel.Because(exit)
 	}
 	kl.workers.update(updateOptions{kind: syncSync, pod: pod, mirror: kl.known.mirrorOf(pod)})
+	if events > 1 {
+		// Each event is a sync of its own: the second finds the worker busy, and waits for the poll after the first.
+		kl.scope.After(time.Millisecond, "PLEG", func() {
+			if current := kl.known.get(w.uid); current != nil && kl.workers.get(w.uid) == w && !w.terminating {
+				kl.workers.update(updateOptions{kind: syncSync, pod: current, mirror: kl.known.mirrorOf(current)})
+			}
+		})
+	}
 }
 
 // lastExit is the trace event of the newest container of a pod that has ended, 0 when it runs.

@@ -8,8 +8,8 @@ import (
 	"ksim/sim/cluster/containerd"
 )
 
-// Models kuberuntime's computePodActions (pkg/kubelet/kuberuntime/kuberuntime_manager.go, v1.36): what has to be done to a
-// pod's sandbox and containers. Leaves out: ephemeral containers, resize, restart rules of single containers.
+// Models kuberuntime's computePodActions (pkg/kubelet/kuberuntime/kuberuntime_manager.go, v1.36): what has to be done
+// to a pod's sandbox and containers. Leaves out: ephemeral containers, resize, restart rules of single containers.
 
 // podActions is what a sync has to do.
 type podActions struct {
@@ -20,6 +20,7 @@ type podActions struct {
 	init    *corev1.Container   // the init container to start next
 	start   []*corev1.Container // sidecars and containers to start, in order
 	kill    []containerKill
+	exited  map[string]*containerd.Container // the newest dead run of each, before anything was killed
 }
 
 // containerKill is a running container that must end, and why.
@@ -63,8 +64,8 @@ func shouldRestart(pod *corev1.Pod, c *containerd.Container) bool {
 	return true
 }
 
-// containerHash changes when a running container must be replaced (pkg/kubelet/container/helpers.go HashContainer: name and
-// image).
+// containerHash changes when a running container must be replaced (pkg/kubelet/container/helpers.go HashContainer:
+// name and image).
 func containerHash(c *corev1.Container) string { return c.Name + "\x00" + c.Image }
 
 func (kl *Kubelet) computeActions(pod *corev1.Pod, status *containerd.PodStatus) podActions {

@@ -10,8 +10,8 @@ import (
 	"ksim/sim"
 )
 
-// Models the kubelet's pod manager and the merge of its sources (pkg/kubelet/pod/pod_manager.go, config/config.go, v1.36):
-// the pods that should be here, and which mirror pod belongs to which static pod.
+// Models the kubelet's pod manager and the merge of its sources (pkg/kubelet/pod/pod_manager.go, config/config.go,
+// v1.36): the pods that should be here, and which mirror pod belongs to which static pod.
 
 const (
 	configSourceAnnotation = "kubernetes.io/config.source" // pkg/kubelet/types/pod_update.go
@@ -128,7 +128,8 @@ func (kl *Kubelet) addPod(pod *corev1.Pod) {
 	kl.workers.update(updateOptions{kind: syncCreate, pod: pod, mirror: kl.known.mirrorOf(pod)})
 }
 
-// podUpdated handles a new state of a pod of the API: what the kubelet must act on, or only a status (checkAndUpdatePod).
+// podUpdated handles a new state of a pod of the API: what the kubelet must act on, or only a status
+// (checkAndUpdatePod).
 func (kl *Kubelet) podUpdated(old, pod *corev1.Pod) {
 	if old.UID != pod.UID {
 		kl.podRemoved(old)
@@ -155,7 +156,8 @@ func (kl *Kubelet) podUpdated(old, pod *corev1.Pod) {
 
 // podsDifferSemantically ignores the status (pkg/kubelet/config/config.go).
 func podsDifferSemantically(a, b *corev1.Pod) bool {
-	if a.DeletionTimestamp.Equal(b.DeletionTimestamp) && sameInt(a.DeletionGracePeriodSeconds, b.DeletionGracePeriodSeconds) &&
+	if a.DeletionTimestamp.Equal(b.DeletionTimestamp) && sameInt(a.DeletionGracePeriodSeconds,
+		b.DeletionGracePeriodSeconds) &&
 		sameStrings(a.Labels, b.Labels) && sameStrings(a.Annotations, b.Annotations) {
 		return a.Generation != b.Generation || a.Generation == 0 && !apiequality.Semantic.DeepEqual(a.Spec, b.Spec)
 	}
@@ -193,8 +195,8 @@ func (kl *Kubelet) removePod(pod *corev1.Pod) {
 	kl.housekeepingSoon()
 }
 
-// mirrorChanged tells a static pod's worker that its mirror pod came, changed or went. A mirror that went is handed on as it
-// last was: that is why one deleted by force comes back only at the pod's next sync.
+// mirrorChanged tells a static pod's worker that its mirror pod came, changed or went. A mirror that went is handed
+// on as it last was: that is why one deleted by force comes back only at the pod's next sync.
 func (kl *Kubelet) mirrorChanged(mirror *corev1.Pod, gone bool) {
 	if gone {
 		kl.known.remove(mirror)

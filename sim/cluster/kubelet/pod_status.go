@@ -15,7 +15,8 @@ import (
 // status/generate.go, v1.36). Leaves out: resources, volume mounts, ephemeral containers.
 
 // generateStatus makes the status of a pod from its spec, its containers and its probes.
-func (kl *Kubelet) generateStatus(w *podWorker, pod *corev1.Pod, status containerd.PodStatus, terminal bool) *corev1.PodStatus {
+func (kl *Kubelet) generateStatus(w *podWorker, pod *corev1.Pod, status containerd.PodStatus,
+	terminal bool) *corev1.PodStatus {
 	old := kl.status.get(pod.UID)
 	if old == nil {
 		old = &pod.Status
@@ -89,7 +90,8 @@ func (c *statusMaker) addresses(s *corev1.PodStatus) {
 }
 
 // containers makes the statuses of all containers of one kind, in the order of the spec.
-func (c *statusMaker) containers(specs []corev1.Container, old []corev1.ContainerStatus, initial bool) []corev1.ContainerStatus {
+func (c *statusMaker) containers(specs []corev1.Container, old []corev1.ContainerStatus,
+	initial bool) []corev1.ContainerStatus {
 	if len(specs) == 0 {
 		return nil
 	}
@@ -109,7 +111,8 @@ func statusOf(list []corev1.ContainerStatus, name string) *corev1.ContainerStatu
 	return nil
 }
 
-func (c *statusMaker) container(spec *corev1.Container, old *corev1.ContainerStatus, initial bool) corev1.ContainerStatus {
+func (c *statusMaker) container(spec *corev1.Container, old *corev1.ContainerStatus,
+	initial bool) corev1.ContainerStatus {
 	s := corev1.ContainerStatus{Name: spec.Name, Image: spec.Image}
 	var newest, before *containerd.Container
 	for _, run := range c.runtime.Containers {
@@ -161,8 +164,9 @@ func (c *statusMaker) neverRan(s, old *corev1.ContainerStatus, initial bool) {
 		s.State, s.ContainerID, s.ImageID = old.State, old.ContainerID, old.ImageID
 	case old.State.Running != nil:
 		// It ran and is gone (ContainerStatusUnknown).
-		lost := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "ContainerStatusUnknown", ExitCode: 137,
-			Message: "The container could not be located when the pod was deleted.  The container used to be Running"}}
+		lost := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "ContainerStatusUnknown",
+			ExitCode: 137,
+			Message:  "The container could not be located when the pod was deleted.  The container used to be Running"}}
 		if c.pod.DeletionTimestamp != nil || c.pod.Spec.RestartPolicy == corev1.RestartPolicyNever {
 			s.State = lost
 		} else {
@@ -173,7 +177,8 @@ func (c *statusMaker) neverRan(s, old *corev1.ContainerStatus, initial bool) {
 }
 
 // waitingForRestart shows why a container that should run does not: the reason of the last attempt to start it.
-func (c *statusMaker) waitingForRestart(spec *corev1.Container, newest *containerd.Container, s *corev1.ContainerStatus, initial bool) {
+func (c *statusMaker) waitingForRestart(spec *corev1.Container, newest *containerd.Container,
+	s *corev1.ContainerStatus, initial bool) {
 	if c.terminal || c.w == nil || newest != nil && newest.State == containerd.Running {
 		return
 	}
@@ -192,7 +197,8 @@ func (c *statusMaker) state(run *containerd.Container) corev1.ContainerState {
 	case containerd.Running:
 		return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: seconds(run.StartedAt)}}
 	case containerd.Exited:
-		return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: int32(run.ExitCode), Reason: run.Reason,
+		return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: int32(run.ExitCode),
+			Reason:    run.Reason,
 			StartedAt: seconds(run.StartedAt), FinishedAt: seconds(run.FinishedAt), ContainerID: "containerd://" + run.ID}}
 	}
 	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
@@ -264,7 +270,8 @@ func (c *statusMaker) phase(s *corev1.PodStatus) corev1.PodPhase {
 // kubeletConditions are those that only the kubelet sets (kubetypes.PodConditionByKubelet).
 func byKubelet(kind corev1.PodConditionType) bool {
 	switch kind {
-	case corev1.PodReadyToStartContainers, corev1.PodInitialized, corev1.PodReady, corev1.ContainersReady, corev1.PodScheduled:
+	case corev1.PodReadyToStartContainers, corev1.PodInitialized, corev1.PodReady, corev1.ContainersReady,
+		corev1.PodScheduled:
 		return true
 	}
 	return false

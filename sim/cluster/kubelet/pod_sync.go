@@ -12,11 +12,13 @@ import (
 	"ksim/sim/cluster/containerd"
 )
 
-// Models Kubelet.SyncPod, SyncTerminatingPod, SyncTerminatingRuntimePod and SyncTerminatedPod (pkg/kubelet/kubelet.go, v1.36).
+// Models Kubelet.SyncPod, SyncTerminatingPod, SyncTerminatingRuntimePod and SyncTerminatedPod
+// (pkg/kubelet/kubelet.go, v1.36).
 
-// syncPod brings a pod's containers to what its spec says. terminal: it has run its course. relist: something was done, so
-// PLEG should look at once.
-func (kl *Kubelet) syncPod(p *sim.Proc, w *podWorker, o *updateOptions, status containerd.PodStatus) (terminal, relist bool,
+// syncPod brings a pod's containers to what its spec says. terminal: it has run its course. relist: something was
+// done, so PLEG should look at once.
+func (kl *Kubelet) syncPod(p *sim.Proc, w *podWorker, o *updateOptions, status containerd.PodStatus) (terminal,
+	relist bool,
 	err error) {
 	pod := o.pod
 	apiStatus := kl.generateStatus(w, pod, status, false)
@@ -50,7 +52,8 @@ func (kl *Kubelet) syncTerminatingPod(p *sim.Proc, w *podWorker, o *updateOption
 	kl.status.set(pod, apiStatus)
 	kl.probes.stopLivenessAndStartup(w.uid)
 	if err := kl.killPod(p, pod, status, o.override); err != nil {
-		kl.record(pod, corev1.EventTypeWarning, "FailedKillPod", "error killing pod: "+err.Error(), sim.Event{Level: sim.Detail})
+		kl.record(pod, corev1.EventTypeWarning, "FailedKillPod", "error killing pod: "+err.Error(),
+			sim.Event{Level: sim.Detail})
 		return fmt.Errorf("error killing terminating pod: %w", err)
 	}
 	kl.probes.remove(w.uid)
@@ -108,8 +111,8 @@ const (
 	mountRetryLast  = 2*time.Minute + 2*time.Second
 )
 
-// waitForMount waits for a pod's volumes: looked at once at the start and every 300 ms, they are there at the second look when
-// what they need exists (volume manager's WaitForAttachAndMount).
+// waitForMount waits for a pod's volumes: looked at once at the start and every 300 ms, they are there at the second
+// look when what they need exists (volume manager's WaitForAttachAndMount).
 func (kl *Kubelet) waitForMount(p *sim.Proc, w *podWorker, pod *corev1.Pod) error {
 	if w.mounted || len(pod.Spec.Volumes) == 0 {
 		return nil
@@ -133,7 +136,8 @@ func (kl *Kubelet) waitForMount(p *sim.Proc, w *podWorker, pod *corev1.Pod) erro
 			fmt.Sprintf("MountVolume.SetUp failed for volume %q : %v", volume, err), sim.Event{Level: sim.Detail})
 		next, retry = p.Now().Add(retry), min(2*retry, mountRetryLast)
 		if p.Now().Sub(began) > mountTimeout {
-			err = fmt.Errorf("unmounted volumes=[%s], unattached volumes=[], failed to process volumes=[]: context deadline exceeded", volume)
+			err = fmt.Errorf("unmounted volumes=[%s], unattached volumes=[], failed to process volumes=[]: "+
+				"context deadline exceeded", volume)
 			kl.record(pod, corev1.EventTypeWarning, "FailedMount", "Unable to attach or mount volumes: "+err.Error(),
 				sim.Event{Level: sim.Detail})
 			return err

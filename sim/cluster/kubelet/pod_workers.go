@@ -11,8 +11,9 @@ import (
 	"ksim/sim/cluster/containerd"
 )
 
-// Models the kubelet's pod workers (pkg/kubelet/pod_workers.go, v1.36): one worker a pod, its states sync, terminating,
-// terminated, the queue of next syncs, static pods that wait for their name. Leaves out: evictions by the kubelet itself.
+// Models the kubelet's pod workers (pkg/kubelet/pod_workers.go, v1.36): one worker a pod, its states sync,
+// terminating, terminated, the queue of next syncs, static pods that wait for their name. Leaves out: evictions by
+// the kubelet itself.
 
 // syncKind says why a worker is asked to work (kubetypes.SyncPodType).
 type syncKind uint8
@@ -349,8 +350,8 @@ func (w *podWorker) complete(phaseTransition bool, err error) {
 	}
 }
 
-// enqueue has the worker sync at the first tick of the sync loop after d. Pods that no source has any more are not in that
-// queue: housekeeping looks after them.
+// enqueue has the worker sync at the first tick of the sync loop after d. Pods that no source has any more are not in
+// that queue: housekeeping looks after them.
 func (w *podWorker) enqueue(d time.Duration) {
 	w.timer.Stop()
 	kl := w.kl
@@ -362,8 +363,8 @@ func (w *podWorker) enqueue(d time.Duration) {
 	w.timer = kl.scope.AtRun(due, "pod sync", w)
 }
 
-// Run is a due entry of the work queue. Where nothing has changed since the last sync there is nothing to do but to wait for
-// the next: all that a sync would look at tells when it changes.
+// Run is a due entry of the work queue. Where nothing has changed since the last sync there is nothing to do but to
+// wait for the next: all that a sync would look at tells when it changes.
 func (w *podWorker) Run() {
 	kl := w.kl
 	pod := kl.known.get(w.uid)

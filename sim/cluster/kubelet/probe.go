@@ -14,11 +14,11 @@ import (
 	"ksim/sim/hardware"
 )
 
-// Models the probes themselves (pkg/kubelet/prober/prober.go, pkg/probe, v1.36): HTTP asked of simulated components over the
-// machine's network; commands played; servers answer as their behaviour says.
+// Models the probes themselves (pkg/kubelet/prober/prober.go, pkg/probe, v1.36): HTTP asked of simulated components
+// over the machine's network; commands played; servers answer as their behaviour says.
 
-// probeTransport asks components of the machine. The real prober opens a connection for each probe; here one is kept, whose
-// end is noticed as early.
+// probeTransport asks components of the machine. The real prober opens a connection for each probe; here one is kept,
+// whose end is noticed as early.
 type probeTransport struct {
 	kl        *Kubelet
 	transport *hardware.Transport
@@ -210,16 +210,21 @@ func (w *probeWorker) ask(pod *corev1.Pod, run *containerd.Container) {
 
 // judge says what an answer means: 200 to 399 is healthy (pkg/probe/http/http.go).
 func (w *probeWorker) judge(answer any, err error, address string) (probeResult, string) {
-	response, ok := answer.(*api.Response)
+	response, ok := answer.(hardware.HTTPAnswer)
+	status := 0
+	if ok {
+		status, _ = response.HTTPStatus()
+	}
 	switch {
 	case errors.Is(err, sim.ErrTimeout):
-		return failure, fmt.Sprintf("Get %q: context deadline exceeded (Client.Timeout exceeded while awaiting headers)", w.url(address))
+		return failure,
+			fmt.Sprintf("Get %q: context deadline exceeded (Client.Timeout exceeded while awaiting headers)", w.url(address))
 	case err != nil:
 		return failure, fmt.Sprintf("Get %q: %v", w.url(address), err)
 	case !ok:
 		return failure, fmt.Sprintf("Get %q: malformed HTTP response", w.url(address))
-	case response.Status != 0 && (response.Status < 200 || response.Status >= 400):
-		return failure, fmt.Sprintf("HTTP probe failed with statuscode: %d", response.Status)
+	case status != 0 && (status < 200 || status >= 400):
+		return failure, fmt.Sprintf("HTTP probe failed with statuscode: %d", status)
 	}
 	return success, ""
 }

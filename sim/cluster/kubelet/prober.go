@@ -11,8 +11,9 @@ import (
 )
 
 // Models the kubelet's prober (pkg/kubelet/prober/{worker,prober_manager}.go, v1.36): a worker for each probe of each
-// container, its ticks, thresholds and results. A tick that cannot change anything is left out: of a container whose answer
-// is known until a known time, and of one that waits for news of its container. Leaves out: gRPC beyond asking the port.
+// container, its ticks, thresholds and results. A tick that cannot change anything is left out: of a container whose
+// answer is known until a known time, and of one that waits for news of its container. Leaves out: gRPC beyond asking
+// the port.
 
 type probeType uint8
 
@@ -196,8 +197,8 @@ func hasReadinessProbe(pod *corev1.Pod, name string) bool {
 	return spec != nil && spec.ReadinessProbe != nil
 }
 
-// keepReady lets a container that ran before this kubelet began keep the readiness that the API shows until it was probed
-// (setReadyStateOnKubeletRestart, from v1.35).
+// keepReady lets a container that ran before this kubelet began keep the readiness that the API shows until it was
+// probed (setReadyStateOnKubeletRestart, from v1.35).
 func (m *proberManager) keepReady(pod *corev1.Pod, s *corev1.ContainerStatus, known, probed bool) {
 	if m.kl.options.Release.Minor < 35 || !m.beforeRestart(s) {
 		return
@@ -372,7 +373,8 @@ func (w *probeWorker) answered(pod *corev1.Pod, result probeResult, message stri
 		if result != w.last {
 			trace.Level = storyFor(pod)
 		}
-		w.kl.kernel.Because(w.kl.record(pod, corev1.EventTypeWarning, "Unhealthy", w.kind.String()+" probe failed: "+message, trace))
+		w.kl.kernel.Because(w.kl.record(pod, corev1.EventTypeWarning, "Unhealthy",
+			w.kind.String()+" probe failed: "+message, trace))
 	}
 	if w.last == result {
 		w.run++

@@ -9,8 +9,8 @@ import (
 	"ksim/sim"
 )
 
-// Models graceful node shutdown (pkg/kubelet/nodeshutdown, v1.36) where shutdownGracePeriod is set: the node becomes not
-// ready, pods are ended, critical ones last. Leaves out: shutdown by pod priority.
+// Models graceful node shutdown (pkg/kubelet/nodeshutdown, v1.36) where shutdownGracePeriod is set: the node becomes
+// not ready, pods are ended, critical ones last. Leaves out: shutdown by pod priority.
 
 // nodeShutdown is what a clean shutdown of the machine does to its pods.
 type nodeShutdown struct {
@@ -23,8 +23,8 @@ func (s *nodeShutdown) init(kl *Kubelet) { s.kl = kl }
 // ShutdownGracePeriod is how long a clean shutdown of the machine is held up for pods; 0: not at all.
 func (kl *Kubelet) ShutdownGracePeriod() time.Duration { return kl.config.shutdownGrace }
 
-// Shutdown ends all pods because the machine shuts down; done is called when they have ended or the time is up. Without a
-// configured grace period it is called at once.
+// Shutdown ends all pods because the machine shuts down; done is called when they have ended or the time is up.
+// Without a configured grace period it is called at once.
 func (kl *Kubelet) Shutdown(done func()) {
 	s := &kl.shutdown
 	if kl.config.shutdownGrace == 0 || !kl.options.Release.GracefulNodeShutdown || s.active || !kl.running {
@@ -49,13 +49,14 @@ func (s *nodeShutdown) end(p *sim.Proc, critical bool, within time.Duration) {
 			continue
 		}
 		waiting = append(waiting, w)
-		s.kl.workers.update(updateOptions{kind: syncKill, pod: pod, override: &grace, statusFn: func(status *corev1.PodStatus) {
-			status.Phase, status.Reason = corev1.PodFailed, "Terminated"
-			status.Message = "Pod was terminated in response to imminent node shutdown."
-			status.Conditions = append(status.Conditions, corev1.PodCondition{Type: corev1.DisruptionTarget,
-				Status: corev1.ConditionTrue, Reason: "TerminationByKubelet", Message: status.Message,
-				LastTransitionTime: metav1.NewTime(s.kl.now().Time)})
-		}})
+		s.kl.workers.update(updateOptions{kind: syncKill, pod: pod, override: &grace,
+			statusFn: func(status *corev1.PodStatus) {
+				status.Phase, status.Reason = corev1.PodFailed, "Terminated"
+				status.Message = "Pod was terminated in response to imminent node shutdown."
+				status.Conditions = append(status.Conditions, corev1.PodCondition{Type: corev1.DisruptionTarget,
+					Status: corev1.ConditionTrue, Reason: "TerminationByKubelet", Message: status.Message,
+					LastTransitionTime: metav1.NewTime(s.kl.now().Time)})
+			}})
 	}
 	deadline := p.Now().Add(within)
 	for _, w := range waiting {

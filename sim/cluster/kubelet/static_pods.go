@@ -17,9 +17,10 @@ import (
 	"ksim/sim/api"
 )
 
-// Models static pods (pkg/kubelet/config/{file,file_linux,common}.go, pod/mirror_client.go, v1.36): manifests read at the
-// start, on every inotify event and every 20 s; a UID that is the hash of the manifest; mirror pods in the API. Leaves out:
-// manifests from a URL. Of the full reads only those are done that can find something: after a file that could not be read.
+// Models static pods (pkg/kubelet/config/{file,file_linux,common}.go, pod/mirror_client.go, v1.36): manifests read at
+// the start, on every inotify event and every 20 s; a UID that is the hash of the manifest; mirror pods in the API.
+// Leaves out: manifests from a URL. Of the full reads only those are done that can find something: after a file that
+// could not be read.
 
 // fileSource reads the manifest directory.
 type fileSource struct {

@@ -10,9 +10,10 @@ import (
 	"ksim/sim/api"
 )
 
-// Models the kubelet's status manager (pkg/kubelet/status/status_manager.go, v1.36): the last status of each pod, posted one
-// after the other as soon as it changes, again each 10 s while that fails, and when the API's differs. Where the real one
-// patches, this one updates the status that it has just read: the outcome is the same, a conflict is read again.
+// Models the kubelet's status manager (pkg/kubelet/status/status_manager.go, v1.36): the last status of each pod,
+// posted one after the other as soon as it changes, again each 10 s while that fails, and when the API's differs.
+// Where the real one patches, this one updates the status that it has just read: the outcome is the same, a conflict
+// is read again.
 
 // statusManager posts pod statuses.
 type statusManager struct {
@@ -231,7 +232,8 @@ func (m *statusManager) later() {
 	m.timer = m.kl.scope.At(due, "status sync", m.signal)
 }
 
-// observed compares what the API shows of a pod with what the kubelet last said of it, and reconciles it at the next full sync.
+// observed compares what the API shows of a pod with what the kubelet last said of it, and reconciles it at the next
+// full sync.
 func (m *statusManager) observed(pod *corev1.Pod) {
 	uid := pod.UID
 	if isMirror(pod) {
@@ -270,7 +272,8 @@ func (m *statusManager) run(p *sim.Proc) {
 	}
 }
 
-// post writes one status, if it is not written, and deletes the pod when it has ended (syncPod); false: try again later.
+// post writes one status, if it is not written, and deletes the pod when it has ended (syncPod); false: try again
+// later.
 func (m *statusManager) post(p *sim.Proc, s *podStatus) bool {
 	target := s.uid
 	if isStatic(s.pod) {
@@ -337,8 +340,8 @@ func (m *statusManager) resolved(pod *corev1.Pod) types.UID {
 	return pod.UID
 }
 
-// merged is the status to write over a pod of the API: others' conditions stay, and a phase becomes terminal only when no
-// container can run any more (mergePodStatus).
+// merged is the status to write over a pod of the API: others' conditions stay, and a phase becomes terminal only
+// when no container can run any more (mergePodStatus).
 func (m *statusManager) merged(s *podStatus, current *corev1.Pod) *corev1.PodStatus {
 	merged := *s.status
 	merged.Conditions = make([]corev1.PodCondition, 0, len(s.status.Conditions)+len(current.Status.Conditions))
@@ -379,7 +382,8 @@ func (m *statusManager) unready(status, old *corev1.PodStatus) {
 
 // sameStatus compares what the kubelet is responsible for (isPodStatusByKubeletEqual).
 func sameStatus(a, b *corev1.PodStatus) bool {
-	if a.Phase != b.Phase || a.Reason != b.Reason || a.Message != b.Message || a.PodIP != b.PodIP || a.HostIP != b.HostIP ||
+	if a.Phase != b.Phase || a.Reason != b.Reason || a.Message != b.Message || a.PodIP != b.PodIP ||
+		a.HostIP != b.HostIP ||
 		a.ObservedGeneration != b.ObservedGeneration || a.QOSClass != b.QOSClass || !a.StartTime.Equal(b.StartTime) {
 		return false
 	}
