@@ -43,7 +43,6 @@ type subConn struct {
 	health   sim.Timer
 	pinged   bool
 	drained  bool // the member has sent GOAWAY
-	err      error
 }
 
 func (sc *subConn) connect() {
@@ -106,7 +105,7 @@ func (sc *subConn) failed(err error) {
 		sc.conn = nil
 		conn.Close()
 	}
-	sc.err, sc.state = err, transientFailure
+	sc.state = transientFailure
 	wait := sc.backoff() - c.now().Sub(sc.began)
 	sc.failures++
 	c.scope().After(wait, "grpc back-off", sc.connect)

