@@ -162,7 +162,8 @@ func (m *manager) runControllers(p *sim.Proc) {
 	}
 	type controller interface{ run() }
 	controllers := []controller{newNodeLifecycle(m), newTaintEviction(m), newReplicaSetController(m),
-		newDeploymentController(m), newDaemonSetController(m), newPodGC(m), newGarbageCollector(m), newNamespaceController(m)}
+		newDeploymentController(m), newDaemonSetController(m), newStatefulSetController(m), newJobController(m),
+		newPodGC(m), newGarbageCollector(m), newNamespaceController(m), newEndpointSliceController(m), newDisruptionController(m)}
 	for _, inf := range m.informers {
 		inf.Start()
 	}
