@@ -52,15 +52,11 @@ func (sc *subConn) connect() {
 	}
 	sc.dialing, sc.began = true, c.now()
 	limit := max(minConnectTimeout, sc.backoff())
-	timeout := c.scope().After(limit, "connect time-out", func() {
-		sc.failed(&Error{Unavailable, "connection error: desc = \"transport: Error while dialing: dial tcp " + sc.endpoint +
-			": i/o timeout\"", false})
-	})
+	timeout := c.scope().After(limit, "connect time-out", sc.failed)
 	sc.cancel = c.process.Dial(sc.endpoint, limit, func(conn *hardware.Conn, err error) {
 		if err != nil {
 			timeout.Stop()
-			sc.failed(&Error{Unavailable, "connection error: desc = \"transport: Error while dialing: " + err.Error() + "\"",
-				false})
+			sc.failed()
 			return
 		}
 		sc.conn = conn
@@ -92,7 +88,7 @@ func (sc *subConn) backoff() time.Duration {
 	return d - d*backoffJitter/1000 + time.Duration(sc.client.random().Int64N(int64(d)*2*backoffJitter/1000+1))
 }
 
-func (sc *subConn) failed(err error) {
+func (sc *subConn) failed() {
 	c := sc.client
 	if !sc.dialing {
 		return
@@ -129,7 +125,7 @@ func (sc *subConn) lost(conn *hardware.Conn, err error) {
 	sc.conn = nil
 	sc.health.Stop()
 	if sc.dialing { // before the settings came
-		sc.failed(&Error{Unavailable, "connection error: desc = \"error reading server preface: " + err.Error() + "\"", false})
+		sc.failed()
 		return
 	}
 	sc.state = connecting
