@@ -13,6 +13,8 @@ type etcdClient interface {
 	Txn(p *sim.Proc, r *raft.TxnRequest, within time.Duration) (*raft.TxnResponse, error)
 	LeaseGrant(p *sim.Proc, r *raft.LeaseGrantRequest, within time.Duration) (*raft.LeaseGrantResponse, error)
 	Compact(p *sim.Proc, r *raft.CompactionRequest, within time.Duration) (*raft.CompactionResponse, error)
+	// WaitConnected waits at most within for the first connection.
+	WaitConnected(p *sim.Proc, within time.Duration) error
 	// Watch opens a watch: on gets each response; after one that is Canceled nothing comes.
 	Watch(r *raft.WatchRequest, on func(*raft.WatchResponse)) (cancel func())
 	// RequestProgress asks for a progress notification on all watches of the client.

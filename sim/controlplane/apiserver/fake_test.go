@@ -183,6 +183,8 @@ func (w *fakeWatch) respond(resp *raft.WatchResponse) {
 	})
 }
 
+func (c *fakeClient) WaitConnected(p *sim.Proc, within time.Duration) error { return c.wait(p, within) }
+
 func (c *fakeClient) LeaseGrant(p *sim.Proc, r *raft.LeaseGrantRequest,
 	within time.Duration) (*raft.LeaseGrantResponse, error) {
 	if err := c.wait(p, within); err != nil {

@@ -87,19 +87,11 @@ func (s *Server) connectEtcd(p *sim.Proc) bool {
 		last: errUnfinished}
 	s.etcdReadiness = &etcdCheck{name: "etcd-readiness", server: s, client: s.newEtcdClient(),
 		timeout: s.options.etcdReadyTimeout, last: errUnfinished}
-	deadline := p.Now().Add(etcdDialTimeout)
-	for {
-		_, err := s.etcdHealth.client.Range(p, &raft.RangeRequest{Key: []byte(etcdProbeKey), Serializable: true},
-			deadline.Sub(p.Now()))
-		if err == nil {
-			return true
-		}
-		if p.Now() >= deadline {
-			s.process.Exit(1, storageFactoryFailed)
-			return false
-		}
-		p.Sleep(min(readyPoll, deadline.Sub(p.Now())))
+	if s.etcdHealth.client.WaitConnected(p, etcdDialTimeout) != nil {
+		s.process.Exit(1, storageFactoryFailed)
+		return false
 	}
+	return true
 }
 
 // repairServiceIPs is the hook that ends the process when it cannot read the Services within a minute.
