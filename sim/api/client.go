@@ -1,8 +1,6 @@
 package api
 
 import (
-	"fmt"
-
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -119,9 +117,3 @@ func IsNotFound(err error) bool { return apierrors.IsNotFound(err) }
 
 // IsAlreadyExists reports whether an object of that name exists.
 func IsAlreadyExists(err error) bool { return apierrors.IsAlreadyExists(err) }
-
-// NoMatch is the error of a type that the API does not serve, as kubectl prints it (apimachinery
-// pkg/api/meta/errors.go).
-func NoMatch(kind, apiVersion string) error {
-	return fmt.Errorf("no matches for kind %q in version %q", kind, apiVersion)
-}

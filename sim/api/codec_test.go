@@ -35,23 +35,3 @@ func TestStoredLeaseHasNoResourceVersion(t *testing.T) {
 	assert.Equal(t, "k8s\x00\n\x1f\n\x16coordination.k8s.io/v1\x12\x05Lease\x12", string(value[:38]))
 	assert.Equal(t, "\x1a\x00\"\x00", string(value[len(value)-4:]))
 }
-
-func BenchmarkEncodeLease(b *testing.B) {
-	lease := testLease()
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Encode(lease); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkDecodeLease(b *testing.B) {
-	value, _ := Encode(testLease())
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Decode(Leases, value, 17); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -3,8 +3,6 @@ package api
 import (
 	"strconv"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"ksim/sim"
 )
 
@@ -24,15 +22,6 @@ func ResourceEventName(r *Resource, namespace, name string) string {
 		namespace = ""
 	}
 	return nameOf(r.Singular, namespace, name)
-}
-
-// ReferenceEventName names what a reference refers to, as an Event's involvedObject.
-func ReferenceEventName(ref *corev1.ObjectReference) string {
-	r := ResourceByKind(ref.Kind)
-	if r == nil {
-		return nameOf("object", ref.Namespace, ref.Name)
-	}
-	return ResourceEventName(r, ref.Namespace, ref.Name)
 }
 
 func nameOf(singular, namespace, name string) string {

@@ -50,7 +50,7 @@ func PrepareForCreate(obj Object) {
 		o.Spec.Finalizers = append(o.Spec.Finalizers, corev1.FinalizerKubernetes)
 	case *corev1.Service:
 		o.Status = corev1.ServiceStatus{}
-		NormalizeClusterIPs(o)
+		normalizeClusterIPs(o)
 		setIPFamilies(o)
 	case *discoveryv1.EndpointSlice:
 		o.Generation = 1
@@ -96,7 +96,7 @@ func prepareStored(obj Object) {
 // preparePod: pkg/registry/core/pod/strategy.go.
 func preparePod(p *corev1.Pod) {
 	p.Generation = 1
-	p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: QOSOf(p)}
+	p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: qosOf(p)}
 	if len(p.Spec.SchedulingGates) > 0 {
 		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse,
 			Reason:  corev1.PodReasonSchedulingGated,

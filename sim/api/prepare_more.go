@@ -4,14 +4,12 @@ import (
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
-	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // prepareStoredUpdate is PrepareForUpdate for kinds that are only stored.
@@ -104,8 +102,8 @@ func canonicalize(obj Object) {
 	}
 }
 
-// NormalizeClusterIPs makes clusterIP and clusterIPs say the same (pkg/registry/core/service/storage, v1.36).
-func NormalizeClusterIPs(s *corev1.Service) {
+// normalizeClusterIPs makes clusterIP and clusterIPs say the same (pkg/registry/core/service/storage, v1.36).
+func normalizeClusterIPs(s *corev1.Service) {
 	switch {
 	case s.Spec.ClusterIP != "" && len(s.Spec.ClusterIPs) == 0:
 		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
@@ -139,13 +137,13 @@ func setIPFamilies(s *corev1.Service) {
 	}
 }
 
-// NeedsClusterIP reports whether a Service of this type gets an address of its own.
-func NeedsClusterIP(s *corev1.Service) bool {
+// needsClusterIP reports whether a Service of this type gets an address of its own.
+func needsClusterIP(s *corev1.Service) bool {
 	return s.Spec.ClusterIP != corev1.ClusterIPNone && s.Spec.Type != corev1.ServiceTypeExternalName
 }
 
-// NeedsNodePort reports whether the ports of a Service of this type are open on every node.
-func NeedsNodePort(s *corev1.Service) bool {
+// needsNodePort reports whether the ports of a Service of this type are open on every node.
+func needsNodePort(s *corev1.Service) bool {
 	return s.Spec.Type == corev1.ServiceTypeNodePort || s.Spec.Type == corev1.ServiceTypeLoadBalancer &&
 		(s.Spec.AllocateLoadBalancerNodePorts == nil || *s.Spec.AllocateLoadBalancerNodePorts)
 }
@@ -154,13 +152,13 @@ func NeedsNodePort(s *corev1.Service) bool {
 // (pkg/registry/core/service/strategy.go and storage/storage.go patchAllocatedValues).
 func prepareServiceUpdate(s, was *corev1.Service) {
 	s.Status = was.Status
-	if NeedsClusterIP(was) && NeedsClusterIP(s) && s.Spec.ClusterIP == "" && len(s.Spec.ClusterIPs) == 0 {
+	if needsClusterIP(was) && needsClusterIP(s) && s.Spec.ClusterIP == "" && len(s.Spec.ClusterIPs) == 0 {
 		s.Spec.ClusterIP, s.Spec.ClusterIPs = was.Spec.ClusterIP, slices.Clone(was.Spec.ClusterIPs)
 	}
-	if NeedsNodePort(was) && NeedsNodePort(s) {
+	if needsNodePort(was) && needsNodePort(s) {
 		keepNodePorts(s, was)
 	}
-	NormalizeClusterIPs(s)
+	normalizeClusterIPs(s)
 	if s.Spec.Type != corev1.ServiceTypeExternalName {
 		if s.Spec.IPFamilyPolicy == nil {
 			s.Spec.IPFamilyPolicy = was.Spec.IPFamilyPolicy
@@ -176,7 +174,7 @@ func prepareServiceUpdate(s, was *corev1.Service) {
 		}
 		s.Spec.IPFamilies, s.Spec.IPFamilyPolicy = nil, nil
 	}
-	if NeedsNodePort(was) && !NeedsNodePort(s) && sameNodePorts(s, was) {
+	if needsNodePort(was) && !needsNodePort(s) && sameNodePorts(s, was) {
 		for i := range s.Spec.Ports {
 			s.Spec.Ports[i].NodePort = 0
 		}
@@ -216,9 +214,9 @@ func sameNodePorts(s, was *corev1.Service) bool {
 	return slices.Equal(ports(s), ports(was))
 }
 
-// QOSOf computes a pod's quality of service (pkg/apis/core/helper/qos/qos.go, v1.36): Guaranteed when every container
+// qosOf computes a pod's quality of service (pkg/apis/core/helper/qos/qos.go, v1.36): Guaranteed when every container
 // limits cpu and memory and requests as much, BestEffort when none says anything of them.
-func QOSOf(p *corev1.Pod) corev1.PodQOSClass {
+func qosOf(p *corev1.Pod) corev1.PodQOSClass {
 	guaranteed, some := true, false
 	containers := slices.Concat(p.Spec.Containers, p.Spec.InitContainers)
 	if p.Spec.Resources != nil {
@@ -241,50 +239,4 @@ func QOSOf(p *corev1.Pod) corev1.PodQOSClass {
 		return corev1.PodQOSGuaranteed
 	}
 	return corev1.PodQOSBurstable
-}
-
-// ScaleOf returns the scale subresource of a Deployment, ReplicaSet, StatefulSet or ReplicationController, nil for
-// others.
-func ScaleOf(obj Object) *autoscalingv1.Scale {
-	scale := &autoscalingv1.Scale{
-		TypeMeta: metav1.TypeMeta{APIVersion: "autoscaling/v1", Kind: "Scale"},
-		ObjectMeta: metav1.ObjectMeta{Name: obj.GetName(), Namespace: obj.GetNamespace(), UID: obj.GetUID(),
-			ResourceVersion: obj.GetResourceVersion(), CreationTimestamp: obj.GetCreationTimestamp()},
-	}
-	var selector *metav1.LabelSelector
-	var wanted *int32
-	switch o := obj.(type) {
-	case *appsv1.Deployment:
-		wanted, scale.Status.Replicas, selector = o.Spec.Replicas, o.Status.Replicas, o.Spec.Selector
-	case *appsv1.ReplicaSet:
-		wanted, scale.Status.Replicas, selector = o.Spec.Replicas, o.Status.Replicas, o.Spec.Selector
-	case *appsv1.StatefulSet:
-		wanted, scale.Status.Replicas, selector = o.Spec.Replicas, o.Status.Replicas, o.Spec.Selector
-	case *corev1.ReplicationController:
-		wanted, scale.Status.Replicas = o.Spec.Replicas, o.Status.Replicas
-		selector = &metav1.LabelSelector{MatchLabels: o.Spec.Selector}
-	default:
-		return nil
-	}
-	if wanted != nil {
-		scale.Spec.Replicas = *wanted
-	}
-	if s, err := metav1.LabelSelectorAsSelector(selector); err == nil {
-		scale.Status.Selector = s.String()
-	}
-	return scale
-}
-
-// SetScale sets the replicas of what ScaleOf knows; it changes obj.
-func SetScale(obj Object, replicas int32) {
-	switch o := obj.(type) {
-	case *appsv1.Deployment:
-		o.Spec.Replicas = &replicas
-	case *appsv1.ReplicaSet:
-		o.Spec.Replicas = &replicas
-	case *appsv1.StatefulSet:
-		o.Spec.Replicas = &replicas
-	case *corev1.ReplicationController:
-		o.Spec.Replicas = &replicas
-	}
 }

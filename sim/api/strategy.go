@@ -1,15 +1,11 @@
 package api
 
 import (
-	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"ksim/sim"
 	"ksim/sim/api/defaults"
@@ -17,7 +13,7 @@ import (
 )
 
 // The steps of a write, in the order in which the server takes them: decode, SetDefaults, admission, BeforeCreate or
-// BeforeUpdate, Encode. A delete goes through BeforeDelete.
+// BeforeUpdate, Encode.
 
 // SetDefaults fills in what the writer of obj left out, as kube-apiserver does with every body that it decodes.
 func SetDefaults(obj Object) { defaults.Set(obj) }
@@ -88,8 +84,7 @@ func BeforeUpdate(r *Resource, obj, old Object, subresource string) error {
 	if grace := old.GetDeletionGracePeriodSeconds(); grace != nil && obj.GetDeletionGracePeriodSeconds() == nil {
 		obj.SetDeletionGracePeriodSeconds(grace)
 	}
-	errs := validation.Meta(obj, r.Namespaced)
-	errs = append(errs, validation.MetaUpdate(obj, old)...)
+	errs := validation.MetaUpdate(obj, old, r.Namespaced)
 	errs = append(errs, ValidateUpdate(obj, old, subresource)...)
 	if len(errs) > 0 {
 		return Invalid(r, obj.GetName(), errs)
@@ -109,99 +104,4 @@ func ValidateUpdate(obj, old Object, subresource string) field.ErrorList {
 // Invalid is the 422 that says what is wrong with an object.
 func Invalid(r *Resource, name string, errs field.ErrorList) error {
 	return apierrors.NewInvalid(r.GVK.GroupKind(), name, errs)
-}
-
-// Deletion says what a DELETE request leads to.
-type Deletion struct {
-	Graceful bool // obj was marked and is to be stored; its kubelet finishes the deletion
-	Pending  bool // it is being deleted already, and the request changes nothing
-	Grace    int64
-}
-
-// BeforeDelete checks the preconditions of a deletion and marks obj, which it changes, if it ends gracefully (apiserver
-// pkg/registry/rest/delete.go, v0.36; pods alone: pkg/registry/core/pod/strategy.go). now is the server's clock.
-// Errors: a StatusError, Conflict.
-func BeforeDelete(r *Resource, obj Object, o DeleteOptions, now metav1.Time) (Deletion, error) {
-	if err := checkPreconditions(r, obj, o.Preconditions); err != nil {
-		return Deletion{}, err
-	}
-	pod, graceful := obj.(*corev1.Pod)
-	if !graceful {
-		return Deletion{}, nil
-	}
-	if pod.DeletionTimestamp != nil {
-		return shortenDeletion(pod, o.GracePeriodSeconds, now), nil
-	}
-	grace := podGrace(pod, o.GracePeriodSeconds)
-	end := metav1.NewTime(now.Add(time.Duration(grace) * time.Second).Truncate(time.Second))
-	pod.DeletionTimestamp, pod.DeletionGracePeriodSeconds = &end, &grace
-	if pod.Generation > 0 {
-		pod.Generation++
-	}
-	return Deletion{Graceful: true, Grace: grace}, nil
-}
-
-func checkPreconditions(r *Resource, obj Object, p *metav1.Preconditions) error {
-	if p == nil {
-		return nil
-	}
-	kind := schema.GroupResource{Group: r.GVK.Group, Resource: r.GVK.Kind}
-	if p.UID != nil && *p.UID != obj.GetUID() {
-		return apierrors.NewConflict(kind, obj.GetName(), fmt.Errorf("the UID in the precondition (%s) does not match "+
-			"the UID in record (%s). The object might have been deleted and then recreated", *p.UID, obj.GetUID()))
-	}
-	if p.ResourceVersion != nil && *p.ResourceVersion != obj.GetResourceVersion() {
-		return apierrors.NewConflict(kind, obj.GetName(), fmt.Errorf("the ResourceVersion in the precondition (%s) does "+
-			"not match the ResourceVersion in record (%s). The object might have been modified",
-			*p.ResourceVersion, obj.GetResourceVersion()))
-	}
-	return nil
-}
-
-// podGrace is the grace of a first deletion: what was asked for, else the pod's own; none for a pod that no kubelet has
-// or that has ended; at least a second when it is negative.
-func podGrace(pod *corev1.Pod, asked *int64) int64 {
-	var grace int64
-	switch {
-	case asked != nil && *asked < 0:
-		grace = 1
-	case asked != nil:
-		grace = *asked
-	case pod.Spec.TerminationGracePeriodSeconds != nil:
-		grace = *pod.Spec.TerminationGracePeriodSeconds
-	}
-	if pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded {
-		grace = 0
-	}
-	if grace < 0 {
-		grace = 1
-	}
-	return grace
-}
-
-// shortenDeletion serves a second DELETE: only a shorter grace counts.
-func shortenDeletion(pod *corev1.Pod, asked *int64, now metav1.Time) Deletion {
-	left := pod.DeletionGracePeriodSeconds
-	if left == nil || *left == 0 {
-		return Deletion{}
-	}
-	if asked == nil {
-		return Deletion{Pending: true, Grace: *left}
-	}
-	grace := *asked
-	if grace < 0 {
-		grace = 1
-	}
-	if grace >= *left {
-		return Deletion{Pending: true, Grace: *left}
-	}
-	end := metav1.NewTime(pod.DeletionTimestamp.Add(time.Duration(grace-*left) * time.Second))
-	if end.Before(&now) {
-		end = metav1.NewTime(now.Truncate(time.Second))
-		if grace != 0 {
-			grace = 1
-		}
-	}
-	pod.DeletionTimestamp, pod.DeletionGracePeriodSeconds = &end, &grace
-	return Deletion{Graceful: true, Grace: grace}
 }

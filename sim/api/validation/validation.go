@@ -2,6 +2,7 @@ package validation
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -26,10 +27,34 @@ func Meta(obj metav1.Object, namespaced bool) field.ErrorList {
 		field.NewPath("metadata"))
 }
 
-// MetaUpdate checks that an update leaves an object's identity alone.
-func MetaUpdate(obj, old metav1.Object) field.ErrorList {
-	return apivalidation.ValidateObjectMetaAccessorUpdate(obj, old, field.NewPath("metadata"))
+// MetaUpdate checks the metadata of an object that is to replace old: that it is sound, and that the object's identity
+// is left alone.
+func MetaUpdate(obj, old metav1.Object, namespaced bool) field.ErrorList {
+	if sameMeta(obj, old) {
+		return nil // old's metadata was checked when it was stored: most updates are of a status or a Lease
+	}
+	return append(Meta(obj, namespaced),
+		apivalidation.ValidateObjectMetaAccessorUpdate(obj, old, field.NewPath("metadata"))...)
 }
+
+// sameMeta reports whether two versions of an object have all in common that is checked.
+func sameMeta(obj, old metav1.Object) bool {
+	return obj.GetName() == old.GetName() && obj.GetNamespace() == old.GetNamespace() && obj.GetUID() == old.GetUID() &&
+		obj.GetGenerateName() == old.GetGenerateName() && obj.GetResourceVersion() != "" &&
+		obj.GetGeneration() >= old.GetGeneration() && obj.GetCreationTimestamp() == old.GetCreationTimestamp() &&
+		obj.GetDeletionTimestamp().Equal(old.GetDeletionTimestamp()) &&
+		equalPointers(obj.GetDeletionGracePeriodSeconds(), old.GetDeletionGracePeriodSeconds()) &&
+		maps.Equal(obj.GetLabels(), old.GetLabels()) && maps.Equal(obj.GetAnnotations(), old.GetAnnotations()) &&
+		slices.Equal(obj.GetFinalizers(), old.GetFinalizers()) && len(obj.GetManagedFields()) == 0 &&
+		slices.EqualFunc(obj.GetOwnerReferences(), old.GetOwnerReferences(), sameOwner)
+}
+
+func sameOwner(a, b metav1.OwnerReference) bool {
+	return a.APIVersion == b.APIVersion && a.Kind == b.Kind && a.Name == b.Name && a.UID == b.UID &&
+		equalPointers(a.Controller, b.Controller) && equalPointers(a.BlockOwnerDeletion, b.BlockOwnerDeletion)
+}
+
+func equalPointers[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // Create checks an object that is to be created, defaulted and with its name.
 func Create(obj runtime.Object) field.ErrorList {
