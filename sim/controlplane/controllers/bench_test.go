@@ -139,13 +139,18 @@ func ready(node *corev1.Node) corev1.ConditionStatus {
 
 // addPod makes a Running and Ready pod that tolerates lost nodes for 300 s.
 func (b *bench) addPod(name, node string) *corev1.Pod {
-	five := int64(300)
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
-		Spec: corev1.PodSpec{NodeName: node, Tolerations: []corev1.Toleration{
-			{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &five},
-			{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &five}}}}
+		Spec: corev1.PodSpec{NodeName: node, Tolerations: defaultTolerations()}}
 	b.makeReady(pod)
 	return b.server.Put(pod).(*corev1.Pod)
+}
+
+// defaultTolerations are those that the API server's admission adds.
+func defaultTolerations() []corev1.Toleration {
+	five := int64(300)
+	return []corev1.Toleration{
+		{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &five},
+		{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &five}}
 }
 
 func (b *bench) makeReady(pod *corev1.Pod) {
@@ -167,8 +172,9 @@ func (b *bench) runNewPods(nodes ...string) {
 					b.server.Remove(pod)
 				case pod.DeletionTimestamp == nil && pod.Spec.NodeName == "":
 					pod = pod.DeepCopy()
+					for n++; !b.kubelet[nodes[n%len(nodes)]].Alive(); n++ {
+					}
 					pod.Spec.NodeName = nodes[n%len(nodes)]
-					n++
 					b.makeReady(pod)
 					b.server.Put(pod)
 				}
@@ -181,7 +187,8 @@ func (b *bench) addReplicaSet(name string, replicas int32) *appsv1.ReplicaSet {
 	labels := map[string]string{"app": name}
 	return b.server.Put(&appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, Generation: 1},
 		Spec: appsv1.ReplicaSetSpec{Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}}}}).(*appsv1.ReplicaSet)
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec: corev1.PodSpec{Tolerations: defaultTolerations()}}}}).(*appsv1.ReplicaSet)
 }
 
 // when runs until the condition holds, looking every 10 ms, and returns the time; fails after limit.
