@@ -20,6 +20,10 @@ type Run struct {
 	Start  sim.Time  // of the scenario, in the trace's time
 	Before *Snapshot // at the start; nil if unknown
 	After  *Snapshot // at the end; nil if unknown
+	// Pods are all that were there from the start on, in the order in which they appeared, and Changes how machines, nodes
+	// and leaders changed; times in the trace's.
+	Pods    []*PodLife
+	Changes []Change
 
 	Steps        []Step
 	Expectations []Expectation
@@ -39,7 +43,8 @@ type Step struct {
 // Expectation is one expectation and what became of it.
 type Expectation struct {
 	Name   string
-	Passed bool
+	Passed bool          // or not decided, when Open
+	Open   bool          // the run was ended before it was decided
 	T      time.Duration // when it was decided
 	Detail string        // the evidence
 }

@@ -25,6 +25,7 @@ type Scene struct {
 
 	topic *topic
 	last  sim.Time
+	pods  []string // for topics that are about pods and have no events
 }
 
 // Tell gathers a run's events into scenes, in order of time, and tells each.
@@ -60,6 +61,7 @@ func Tell(run *Run) []Scene {
 		s.Events = append(s.Events, *e)
 		s.last = e.T
 	}
+	scenes = append(scenes, gone(m)...)
 	// A step stands before what happens at its very moment; scenes were begun in order of their first event.
 	slices.SortStableFunc(scenes, func(a, b *Scene) int {
 		if d := int(a.T - b.T); d != 0 || a.Act == b.Act {

@@ -58,26 +58,35 @@ func TakeSnapshot(w truth.World) *Snapshot {
 		s.Machines = append(s.Machines, MachineState{m.Name, m.Zone, m.Up})
 	}
 	for _, object := range w.Objects(api.Nodes) {
-		node := object.(*corev1.Node)
-		state := NodeState{Name: node.Name, Ready: "Unknown"}
-		for _, c := range node.Status.Conditions {
-			if c.Type == corev1.NodeReady {
-				state.Ready = string(c.Status)
-			}
-		}
-		s.Nodes = append(s.Nodes, state)
+		s.Nodes = append(s.Nodes, NodeState{object.GetName(), readiness(object.(*corev1.Node))})
 	}
-	deployments := map[string]string{} // of ReplicaSets, by their name in the trace
+	deployments := deploymentsOf(w)
+	for _, object := range w.Objects(api.Pods) {
+		s.Pods = append(s.Pods, podState(object.(*corev1.Pod), deployments))
+	}
+	return s
+}
+
+// readiness is a node's Ready condition, "Unknown" while it has none.
+func readiness(node *corev1.Node) string {
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			return string(c.Status)
+		}
+	}
+	return string(corev1.ConditionUnknown)
+}
+
+// deploymentsOf returns the Deployment of each ReplicaSet, by the set's name in the trace.
+func deploymentsOf(w truth.World) map[string]string {
+	deployments := map[string]string{}
 	for _, object := range w.Objects(api.ReplicaSets) {
 		set := object.(*appsv1.ReplicaSet)
 		if owner := metav1.GetControllerOf(set); owner != nil {
 			deployments[api.EventName(set)] = owner.Name
 		}
 	}
-	for _, object := range w.Objects(api.Pods) {
-		s.Pods = append(s.Pods, podState(object.(*corev1.Pod), deployments))
-	}
-	return s
+	return deployments
 }
 
 func podState(pod *corev1.Pod, deployments map[string]string) PodState {

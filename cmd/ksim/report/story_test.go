@@ -41,9 +41,24 @@ func nodeFailure() *Run {
 		Steps: []Step{{Name: "worker-1 loses power", Command: "fault crash worker-1", T: time.Minute},
 			{Name: "it returns", Command: "fault start worker-1", T: 8 * time.Minute}},
 		Expectations: []Expectation{
-			{"NotReady comes a grace period after the last heartbeat", true, 110 * time.Second, "1:50, wanted 1:43 to 1:55"},
-			{"the ReplicaSet's pod is replaced", true, 412 * time.Second, "after 5 min 50 s without it"}},
+			{Name: "NotReady comes a grace period after the last heartbeat", Passed: true, T: 110 * time.Second,
+				Detail: "1:50, wanted 1:43 to 1:55"},
+			{Name: "the ReplicaSet's pod is replaced", Passed: true, T: 412 * time.Second,
+				Detail: "after 5 min 50 s without it"}},
 	}
+	at := func(t time.Duration) sim.Time { return run.Start.Add(t) }
+	for _, p := range run.Before.Pods {
+		life := &PodLife{PodState: p, Created: run.Start, Scheduled: run.Start, Ready: run.Start, Marked: never, Gone: never}
+		if name := short(p.Name); name == "web-7c9d-x2k9p" || name == "lonely" {
+			life.Marked, life.Gone = at(410100*time.Millisecond), at(512*time.Second)
+		}
+		run.Pods = append(run.Pods, life)
+	}
+	run.Pods = append(run.Pods, &PodLife{PodState: web("q8s4n", "worker-3"), Created: at(410120 * time.Millisecond),
+		Scheduled: at(410200 * time.Millisecond), Ready: at(412 * time.Second), Marked: never, Gone: never})
+	run.Changes = []Change{{run.Start, "leader", "etcd", "cp-2"}, {run.Start, "leader", "kube-scheduler", "cp-3"},
+		{at(time.Minute), "machine", "worker-1", "down"}, {at(110 * time.Second), "node", "worker-1", "Unknown"},
+		{at(8 * time.Minute), "machine", "worker-1", "up"}, {at(511 * time.Second), "node", "worker-1", "True"}}
 	add := func(t time.Duration, e sim.Event) sim.EventID {
 		e.T, e.Seq = run.Start.Add(t), sim.EventID(len(run.Trace)+1)
 		run.Trace = append(run.Trace, e)
@@ -58,12 +73,13 @@ func nodeFailure() *Run {
 	crash := add(time.Minute, sim.Event{Level: sim.Fault, Reason: "MachineCrashed", Object: "machine/worker-1",
 		Machine: "worker-1", Message: "worker-1 lost power"})
 	unknown := add(110*time.Second, kcm(sim.Event{Level: sim.Story, Reason: "NodeNotReady", Object: "node/worker-1",
-		Message: "Node worker-1 status is now: NodeNotReady", Cause: crash, Since: heartbeat,
+		Message: "Node worker-1 status is now: NodeNotReady: no heartbeat seen for 50.7 s, more than 50 s (node-monitor-grace-period)",
+		Cause:   crash, Since: heartbeat,
 		Wait: 50700 * time.Millisecond, Setting: "node-monitor-grace-period"}))
-	add(110*time.Second, kcm(sim.Event{Level: sim.Story, Reason: "NodeNotReady", Object: "pod/default/lonely",
-		Message: "Node is not ready", Cause: unknown}))
-	taint := add(110100*time.Millisecond, kcm(sim.Event{Level: sim.Story, Reason: "TaintNode", Object: "node/worker-1",
-		Message: "taint node.kubernetes.io/unreachable:NoExecute on worker-1", Cause: unknown}))
+	add(110*time.Second, kcm(sim.Event{Level: sim.Story, Reason: "PodsMarkedNotReady", Object: "node/worker-1",
+		Message: "3 pods on worker-1 no longer counted as ready", Cause: unknown}))
+	taint := add(110100*time.Millisecond, kcm(sim.Event{Level: sim.Story, Reason: "TaintAdded", Object: "node/worker-1",
+		Message: "taint node.kubernetes.io/unreachable:NoExecute added: the patience of its pods starts to run", Cause: unknown}))
 	for _, pod := range []string{"web-7c9d-x2k9p", "lonely"} {
 		evicted := add(410100*time.Millisecond, kcm(sim.Event{Level: sim.Story, Reason: "TaintManagerEviction",
 			Object: "pod/default/" + pod, Message: "Marking for deletion Pod default/" + pod, Cause: taint, Since: taint,
@@ -77,14 +93,12 @@ func nodeFailure() *Run {
 	add(410200*time.Millisecond, sim.Event{Level: sim.Story, Reason: "Scheduled", Object: "pod/default/web-7c9d-q8s4n",
 		Machine: "cp-3", Component: "kube-scheduler", Related: "node/worker-3",
 		Message: "Successfully assigned default/web-7c9d-q8s4n to worker-3"})
-	add(412*time.Second, sim.Event{Level: sim.Detail, Reason: "Ready", Object: "pod/default/web-7c9d-q8s4n"})
 	start := add(480*time.Second, sim.Event{Level: sim.Fault, Reason: "MachineStarted", Object: "machine/worker-1",
 		Machine: "worker-1", Message: "worker-1 is powered on"})
-	add(511*time.Second, kcm(sim.Event{Level: sim.Story, Reason: "NodeReady", Object: "node/worker-1", Cause: start,
-		Message: "Node worker-1 status is now: NodeReady; taints removed"}))
-	for _, pod := range []string{"web-7c9d-x2k9p", "lonely"} {
-		add(512*time.Second, sim.Event{Level: sim.Story, Reason: "Deleted", Object: "pod/default/" + pod, Cause: start})
-	}
+	ready := add(511*time.Second, sim.Event{Level: sim.Story, Reason: "NodeReady", Object: "node/worker-1", Cause: start,
+		Machine: "worker-1", Component: "kubelet", Message: "node worker-1 is ready: kubelet is posting ready status"})
+	add(513*time.Second, kcm(sim.Event{Level: sim.Story, Reason: "TaintRemoved", Object: "node/worker-1", Cause: ready,
+		Message: "taint node.kubernetes.io/unreachable:NoExecute removed: the node is Ready again"}))
 	add(600*time.Second, kcm(sim.Event{Level: sim.Story, Reason: "SomethingNobodyForesaw", Object: "pod/default/lonely",
 		Message: "a thing happened."}))
 	return run

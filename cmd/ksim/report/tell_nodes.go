@@ -11,54 +11,84 @@ import (
 // tellNodeLost tells that the control plane gave a node up: when, by which setting, and what that does to its pods.
 func tellNodeLost(m *memory, s *Scene) []Line {
 	at := s.Events[0].T
-	lines := []Line{{Loss, "NotReady"}}
-	if e := s.waited(); e != nil {
-		lines[0].Text = fmt.Sprintf("NotReady: no heartbeat for %s (%s)", span(e.Wait), e.Setting)
-	} else if e := s.find(func(e *sim.Event) bool { return kind(e.Object) == "node" }); e != nil {
-		lines[0].Text = sentence(e)
+	var lines []Line
+	if e := s.find(func(e *sim.Event) bool { return e.Reason == "NodeNotReady" && kind(e.Object) == "node" }); e != nil {
+		text := sentence(e)
+		if _, after, ok := strings.Cut(text, "NodeNotReady: "); ok {
+			text = "NotReady: " + after
+		} else if e.Setting != "" && !strings.Contains(text, e.Setting) {
+			text = fmt.Sprintf("NotReady: no heartbeat for %s (%s)", span(e.Wait), e.Setting)
+		}
+		lines = append(lines, Line{Loss, text})
+		at = e.T
 	}
-	pods := slices.DeleteFunc(m.on(s.Who, at), func(l *life) bool { return l.marked <= at })
-	if n := len(pods); n > 0 {
-		text := fmt.Sprintf("its %s no longer %s as ready; kubectl still shows %s Running 1/1", plural(n, "pod"),
-			verb(n, "count"), them(n))
+	pods := slices.DeleteFunc(m.on(s.Who, at), func(p *PodLife) bool { return p.Marked <= at })
+	marked := s.find(func(e *sim.Event) bool { return e.Reason == "PodsMarkedNotReady" })
+	if n := len(pods); n > 0 && (marked != nil || len(lines) > 0) {
+		text := fmt.Sprintf("its %s no longer %s as ready; kubectl still shows %s Running", count(n, "pod"), verb(n, "count"),
+			them(n))
 		lines = append(lines, Line{Explain, text})
+	} else if marked != nil {
+		lines = append(lines, Line{Explain, sentence(marked)})
 	}
-	taint := s.find(func(e *sim.Event) bool { return strings.Contains(e.Message, "NoExecute") })
-	if taint != nil && len(pods) > 0 {
-		lines = append(lines, Line{Explain, "taint unreachable:NoExecute: the patience of its pods starts to run"})
+	for i := range s.Events {
+		e := &s.Events[i]
+		if e.Reason == "TaintAdded" || e.Reason == "TaintNode" {
+			lines = append(lines, Line{Explain, shortTaint(sentence(e))})
+		}
 	}
 	return lines
 }
 
+// shortTaint leaves out of a taint's key what all of them have: unreachable:NoExecute.
+func shortTaint(text string) string { return strings.ReplaceAll(text, "node.kubernetes.io/", "") }
+
 // tellNodeBack tells that a node is Ready again, and what does not happen then.
 func tellNodeBack(m *memory, s *Scene) []Line {
 	at := s.Events[0].T
+	ready := s.find(func(e *sim.Event) bool { return e.Reason == "NodeReady" })
+	untainted := s.find(func(e *sim.Event) bool { return strings.Contains(e.Message+e.Reason, "aint") })
+	if ready == nil {
+		lines := tellMessages(m, s)
+		for i := range lines {
+			lines[i].Text = shortTaint(lines[i].Text)
+		}
+		return lines
+	}
 	lines := []Line{{Repair, "Ready"}}
-	if s.find(func(e *sim.Event) bool { return strings.Contains(strings.ToLower(e.Message), "taint") }) != nil {
+	if untainted != nil {
 		lines[0].Text = "Ready; taints removed"
 	}
 	evicted, kept := 0, 0
-	for _, name := range m.pods {
-		l := m.lives[name]
+	returned := false
+	for _, p := range m.run.Pods {
 		switch {
-		case l.Node != s.Who || l.scheduled > at || l.staysOnNode():
-		case l.marked <= at:
+		case p.Node != s.Who || p.staysOnNode():
+		case p.Created > at:
+			returned = true
+		case p.Marked <= at && p.Gone > at || p.Marked <= at && m.replaced(p):
 			evicted++
-		case l.marked > at && l.gone > at:
+		case p.Scheduled <= at && p.Marked > at && p.Gone > at:
 			kept++
 		}
 	}
-	returned := slices.ContainsFunc(m.pods, func(name string) bool {
-		l := m.lives[name]
-		return l.Node == s.Who && l.created > at && l.created != never && !l.staysOnNode()
-	})
 	switch {
 	case evicted > 0 && !returned:
 		lines = append(lines, Line{Explain, "nothing moves back: what runs elsewhere stays there"})
 	case evicted == 0 && kept > 0:
-		lines = append(lines, Line{Explain, fmt.Sprintf("nobody was evicted: its %s %s", plural(kept, "pod"), verb(kept, "stay"))})
+		lines = append(lines, Line{Explain, fmt.Sprintf("nobody was evicted: its %s %s", count(kept, "pod"), verb(kept, "stay"))})
 	}
 	return lines
+}
+
+// replaced reports whether another pod took the place of this one.
+func (m *memory) replaced(p *PodLife) bool {
+	for _, old := range m.replaces { // any order: one is enough
+		if old == p {
+			return true
+		}
+	}
+	return false
 }
 
 // tellEviction tells which pods of a node were marked for deletion, why now, who was not, and who will not be replaced.
@@ -67,58 +97,68 @@ func tellEviction(m *memory, s *Scene) []Line {
 	var marked, cancelled, orphans []string
 	for i := range s.Events {
 		e := &s.Events[i]
+		name := short(e.Object)
 		switch {
 		case cancels(e):
-			cancelled = append(cancelled, short(e.Object))
-		case !slices.Contains(marked, short(e.Object)):
-			marked = append(marked, short(e.Object))
-			if l := m.lives[e.Object]; l != nil && l.bare() {
-				orphans = append(orphans, short(e.Object))
+			cancelled = append(cancelled, name)
+		case !slices.Contains(marked, name):
+			marked = append(marked, name)
+			if p := m.pods[e.Object]; p != nil && p.bare() {
+				orphans = append(orphans, name)
 			}
 		}
 	}
 	var lines []Line
-	if len(marked) > 0 {
-		lines = append(lines, Line{Loss, fmt.Sprintf("%s marked for deletion: %s", plural(len(marked), "pod"), list(marked, 6))})
+	if n := len(marked); n > 0 {
+		lines = append(lines, Line{Loss, fmt.Sprintf("%s marked for deletion: %s", count(n, "pod"), list(marked, 6))})
 		if e := s.waited(); e != nil {
-			lines = append(lines, Line{Explain, fmt.Sprintf("%s tolerated the taint for %s (%s)", they(len(marked)), span(e.Wait), e.Setting)})
+			lines = append(lines, Line{Explain, fmt.Sprintf("%s tolerated the taint for %s (%s)", they(n), span(e.Wait), e.Setting)})
 		}
 		lines = append(lines, m.stayers(s.Who, at)...)
-		for _, name := range orphans {
-			lines = append(lines, Line{Explain, "nobody replaces " + name + ": it has no controller"})
+		if len(orphans) > 0 {
+			text := fmt.Sprintf("nobody replaces %s: %s no controller", list(orphans, 4), itHas(len(orphans)))
+			lines = append(lines, Line{Explain, text})
 		}
 	}
-	if len(cancelled) > 0 {
-		lines = append(lines, Line{Repair, fmt.Sprintf("deletion of %s cancelled: %s", plural(len(cancelled), "pod"), list(cancelled, 6))})
+	if n := len(cancelled); n > 0 {
+		text := fmt.Sprintf("deletion of %s cancelled: %s", count(n, "pod"), list(cancelled, 6))
+		lines = append(lines, Line{Repair, text})
 	}
 	return lines
 }
 
 // stayers tells of the pods that are not evicted with the others.
 func (m *memory) stayers(node string, at sim.Time) []Line {
-	daemons, static := []string(nil), 0
-	for _, l := range m.on(node, at) {
+	var daemons, waiting []string
+	static := 0
+	for _, p := range m.on(node, at) {
 		switch {
-		case l.marked <= at:
-		case kind(l.Owner) == "daemonset":
-			daemons = append(daemons, short(l.Name))
-		case kind(l.Owner) == "node":
+		case p.Marked <= at+sim.Time(evictionSpread):
+		case kind(p.Owner) == "daemonset":
+			daemons = append(daemons, short(p.Name))
+		case kind(p.Owner) == "node":
 			static++
+		default:
+			waiting = append(waiting, short(p.Name))
 		}
 	}
 	var lines []Line
-	if len(daemons) > 0 {
-		text := fmt.Sprintf("%s %s: DaemonSet pods tolerate the taint for ever", list(daemons, 4), verb(len(daemons), "stay"))
+	if n := len(daemons); n > 0 {
+		text := fmt.Sprintf("%s %s: DaemonSet pods tolerate the taint for ever", list(daemons, 4), verb(n, "stay"))
 		lines = append(lines, Line{Explain, text})
 	}
 	if static > 0 {
-		text := fmt.Sprintf("its %s %s: they tolerate every NoExecute taint", plural(static, "static pod"), verb(static, "stay"))
+		text := fmt.Sprintf("its %s %s: they tolerate every NoExecute taint", count(static, "static pod"), verb(static, "stay"))
 		lines = append(lines, Line{Explain, text})
+	}
+	if n := len(waiting); n > 0 {
+		lines = append(lines, Line{Explain, fmt.Sprintf("%s %s for now: longer tolerationSeconds", list(waiting, 4), verb(n, "stay"))})
 	}
 	return lines
 }
 
-func plural(n int, noun string) string { return count(n, noun) }
+// evictionSpread is how long after one pod of a node the last of it is evicted, when all have the same patience. chosen.
+const evictionSpread = 2_000_000_000
 
 // verb brings a verb to the number of its subject: 1 stays, 2 stay.
 func verb(n int, infinitive string) string {
@@ -140,4 +180,11 @@ func they(n int) string {
 		return "it"
 	}
 	return "they"
+}
+
+func itHas(n int) string {
+	if n == 1 {
+		return "it has"
+	}
+	return "they have"
 }

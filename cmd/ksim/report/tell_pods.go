@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"ksim/sim"
@@ -11,10 +10,10 @@ import (
 
 // tellReplacement tells of pods that a controller made: whose place each takes, where, and when it was ready.
 func tellReplacement(m *memory, s *Scene) []Line {
-	var made []*life
+	var made []*PodLife
 	for i := range s.Events {
-		if l := m.lives[s.Events[i].Related]; l != nil && !slices.Contains(made, l) {
-			made = append(made, l)
+		if p := m.pods[s.Events[i].Related]; p != nil && !slices.Contains(made, p) {
+			made = append(made, p)
 		}
 	}
 	if len(made) == 0 {
@@ -22,49 +21,47 @@ func tellReplacement(m *memory, s *Scene) []Line {
 	}
 	const most = 3
 	var lines []Line
-	for i, l := range made {
+	for i, p := range made {
 		if i == most && len(made) > most+1 {
-			lines = append(lines, Line{Plain, m.summary(made[most:])})
+			lines = append(lines, Line{Repair, m.summary(made[most:])})
 			break
 		}
-		text := short(l.Name) + " is created"
-		if l.replaces != "" {
-			text = fmt.Sprintf("%s takes the place of %s", short(l.Name), short(l.replaces))
+		text := short(p.Name) + " is created"
+		if old := m.replaces[p]; old != nil {
+			text = fmt.Sprintf("%s takes the place of %s", short(p.Name), short(old.Name))
 		}
-		lines = append(lines, Line{Repair, text + m.arrival(l)})
+		lines = append(lines, Line{Repair, text + m.arrival(p)})
 	}
 	return lines
 }
 
-// arrival says where a pod went and when it ran: ", on worker-3; ready at 6:52".
-func (m *memory) arrival(l *life) string {
+// arrival says where a pod went and when it was ready: ", on worker-3; ready at 6:52".
+func (m *memory) arrival(p *PodLife) string {
 	switch {
-	case l.scheduled == never:
+	case p.Scheduled == never:
 		return "; no node takes it"
-	case l.ready != never:
-		return fmt.Sprintf(", on %s; ready at %s", l.Node, clock(m.since(l.ready)))
-	case l.started != never:
-		return fmt.Sprintf(", on %s; runs at %s", l.Node, clock(m.since(l.started)))
+	case p.Ready != never:
+		return fmt.Sprintf(", on %s; ready at %s", p.Node, clock(m.since(p.Ready)))
 	}
-	return ", on " + l.Node
+	return ", on " + p.Node
 }
 
 // summary tells of many new pods in one line.
-func (m *memory) summary(pods []*life) string {
+func (m *memory) summary(pods []*PodLife) string {
 	var nodes []string
 	last := sim.Time(0)
-	for _, l := range pods {
-		if l.Node != "" && !slices.Contains(nodes, l.Node) {
-			nodes = append(nodes, l.Node)
+	for _, p := range pods {
+		if p.Node != "" && !slices.Contains(nodes, p.Node) {
+			nodes = append(nodes, p.Node)
 		}
-		if l.ready != never {
-			last = max(last, l.ready)
+		if p.Ready != never {
+			last = max(last, p.Ready)
 		}
 	}
-	slices.Sort(nodes)
+	slices.SortFunc(nodes, byNumber)
 	text := "and " + count(len(pods), "more pod")
 	if len(nodes) > 0 {
-		text += ", on " + list(nodes, 5)
+		text += ", on " + ranges(nodes)
 	}
 	if last > 0 {
 		text += "; ready by " + clock(m.since(last))
@@ -72,51 +69,53 @@ func (m *memory) summary(pods []*life) string {
 	return text
 }
 
-// tellPodLife tells of pods that start without having been told as replacements: bare ones, and containers that run again.
+// tellPodLife tells what happened to pods that are not new: containers that start again, and bare pods that start.
 func tellPodLife(m *memory, s *Scene) []Line {
-	var names []string
-	for i := range s.Events {
-		e := &s.Events[i]
-		l := m.lives[e.Object]
-		told := l != nil && !l.bare() && l.created > m.run.Start && e.T.Sub(l.created) < time.Minute
-		if !told && !slices.Contains(names, e.Object) {
-			names = append(names, e.Object)
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
 	var left []sim.Event
 	for i := range s.Events {
-		if slices.Contains(names, s.Events[i].Object) {
+		p := m.pods[s.Events[i].Object]
+		told := p != nil && !p.bare() && p.Created > m.run.Start && s.Events[i].T.Sub(p.Created) < time.Minute
+		if !told {
 			left = append(left, s.Events[i])
 		}
 	}
-	return tellMessages(m, &Scene{Events: left})
+	if len(left) == 0 {
+		return nil
+	}
+	return tellMessages(m, &Scene{Events: left, Who: s.Who})
 }
 
-// tellPodEnd tells that pods are gone, folded: which, and who confirmed it.
-func tellPodEnd(m *memory, s *Scene) []Line {
-	var gone []string
-	waited := time.Duration(0)
-	for i := range s.Events {
-		e := &s.Events[i]
-		l := m.lives[e.Object]
-		if l == nil || l.gone == never || slices.Contains(gone, short(e.Object)) {
+// gone makes scenes of the pods that ended long after they were marked for deletion: that is what a reader was waiting
+// for. The trace has a quiet write of it; the recorder saw it.
+func gone(m *memory) []*Scene {
+	var scenes []*Scene
+	for _, p := range m.run.Pods {
+		if p.Gone == never || p.Gone.Sub(p.Marked) < time.Minute || p.Marked == never {
 			continue
 		}
-		gone = append(gone, short(e.Object))
-		if l.marked != never {
-			waited = max(waited, l.gone.Sub(l.marked))
+		i := slices.IndexFunc(scenes, func(s *Scene) bool { return s.Who == p.Node && p.Gone.Sub(s.last) < 5*time.Second })
+		if i < 0 {
+			scenes = append(scenes, &Scene{T: m.since(p.Gone), Who: p.Node, topic: &podEnd})
+			i = len(scenes) - 1
 		}
+		scenes[i].last = p.Gone
+		scenes[i].pods = append(scenes[i].pods, short(p.Name))
 	}
-	if len(gone) == 0 {
-		return tellMessages(m, s)
+	return scenes
+}
+
+// tellPodEnd tells that pods are gone, folded.
+func tellPodEnd(_ *memory, s *Scene) []Line {
+	return []Line{
+		{Plain, fmt.Sprintf("%s gone at last: %s", count(len(s.pods), "deleted pod"), list(s.pods, 6))},
+		{Explain, fmt.Sprintf("until now %s Terminating: only the kubelet of %s could confirm that %s ended", theyWere(len(s.pods)),
+			s.Who, they(len(s.pods)))},
 	}
-	lines := []Line{{Plain, fmt.Sprintf("%s gone: %s", plural(len(gone), "deleted pod"), list(gone, 6))}}
-	if waited > time.Minute {
-		lines[0].Text = strings.Replace(lines[0].Text, " gone:", " gone at last:", 1)
-		lines = append(lines, Line{Explain, "they stayed Terminating until then: only " + s.Who + "'s kubelet could confirm that they ended"})
+}
+
+func theyWere(n int) string {
+	if n == 1 {
+		return "it was"
 	}
-	return lines
+	return "they were"
 }

@@ -172,7 +172,10 @@ func expectations(w io.Writer, style Style, run *Run) {
 	column := min(widest, max(style.Width*3/5, 30))
 	for _, e := range run.Expectations {
 		mark, tone := "✓", Repair
-		if !e.Passed {
+		switch {
+		case e.Open:
+			mark, tone = "·", Explain
+		case !e.Passed:
 			mark, tone = "✗", Loss
 		}
 		detail := e.Detail
@@ -214,7 +217,7 @@ func verdict(w io.Writer, style Style, run *Run) {
 		fmt.Fprintf(w, "%s%s\n", style.paint(tone, pad(word, 8, false)), line)
 	}
 	for _, e := range run.Expectations {
-		if !e.Passed {
+		if !e.Passed && !e.Open {
 			for _, line := range wrap(e.Name+": "+e.Detail, max(style.Width-8, 24)) {
 				fmt.Fprintf(w, "        %s\n", style.paint(Loss, line))
 			}

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -44,7 +43,7 @@ type podBar struct {
 	name, workload string
 	row            int
 	from, to       time.Duration
-	ready, marked  time.Duration // to where there was no such moment
+	marked         time.Duration // to where it was not
 	replaces       string
 }
 
@@ -75,44 +74,56 @@ func newTimeline(run *Run) *timeline {
 			}
 		}
 	}
-	tl.states(run, byName)
-	tl.leaders(run, byName)
+	for _, c := range run.Changes {
+		tl.change(run, c, byName)
+	}
 	for _, step := range run.Steps {
 		if !step.Skipped {
 			first, _, _ := strings.Cut(strings.TrimSpace(step.Command), "\n")
 			tl.acts = append(tl.acts, moment{step.T, first})
 		}
 	}
-	for _, name := range m.pods {
-		tl.place(m, m.lives[name], byName)
+	for _, p := range run.Pods {
+		tl.place(m, p, byName)
 	}
 	return tl
 }
 
-// states draws power and readiness from the events that change them.
-func (tl *timeline) states(run *Run, lanes map[string]*lane) {
-	for i := range run.Trace {
-		e := &run.Trace[i]
-		l := lanes[short(e.Object)]
-		if l == nil || e.T < run.Start {
-			continue
-		}
-		t := e.T.Sub(run.Start)
+// change draws power, readiness and leadership.
+func (tl *timeline) change(run *Run, c Change, lanes map[string]*lane) {
+	t := c.T.Sub(run.Start)
+	switch l := lanes[c.Name]; {
+	case c.What == "leader":
+		tl.lead(nickname(c.Name), c.State, t)
+	case l == nil:
+	case c.What == "machine" && c.State == "down":
+		l.down = open(l.down, t, tl.length)
+	case c.What == "machine":
+		l.down = end(l.down, t)
+	case c.What == "node" && c.State != "True":
+		l.notReady = open(l.notReady, t, tl.length)
+	case c.What == "node":
+		l.notReady = end(l.notReady, t)
+	}
+}
+
+// lead draws who leads something from now on; whoever did before no longer does.
+func (tl *timeline) lead(what, machines string, t time.Duration) {
+	now := strings.Fields(machines)
+	for _, l := range tl.lanes {
+		leads := slices.Contains(now, l.name)
+		i := slices.IndexFunc(l.leads, func(n named) bool { return n.what == what && n.to == tl.length })
 		switch {
-		case e.Reason == "MachineCrashed" || e.Reason == "MachineStopped" || e.Reason == "MachineShutDown":
-			l.down = begin(l.down, t, tl.length)
-		case e.Reason == "MachineStarted" || e.Reason == "MachineBooted":
-			l.down = end(l.down, t)
-		case e.Reason == "NodeNotReady" && kind(e.Object) == "node":
-			l.notReady = begin(l.notReady, t, tl.length)
-		case e.Reason == "NodeReady":
-			l.notReady = end(l.notReady, t)
+		case leads && i < 0:
+			l.leads = append(l.leads, named{stretch{t, tl.length}, what})
+		case !leads && i >= 0:
+			l.leads[i].to = t
 		}
 	}
 }
 
-// begin opens a span, unless one is open.
-func begin(spans []stretch, t, length time.Duration) []stretch {
+// open opens a span, unless one is open.
+func open(spans []stretch, t, length time.Duration) []stretch {
 	if n := len(spans); n > 0 && spans[n-1].to == length {
 		return spans
 	}
@@ -127,60 +138,10 @@ func end(spans []stretch, t time.Duration) []stretch {
 	return spans
 }
 
-// leaders draws who leads what: known at the start, changed by each election that a member or component wins.
-func (tl *timeline) leaders(run *Run, lanes map[string]*lane) {
-	now := map[string]string{}
-	since := map[string]time.Duration{}
-	var order []string
-	change := func(what, machine string, t time.Duration) {
-		if l := lanes[now[what]]; l != nil && t > since[what] {
-			l.leads = append(l.leads, named{stretch{since[what], t}, what})
-		}
-		if _, known := now[what]; !known {
-			order = append(order, what)
-		}
-		now[what], since[what] = machine, t
-	}
-	if run.Before != nil {
-		change("etcd", run.Before.EtcdLeader, 0)
-		for _, h := range run.Before.Holders {
-			change(nickname(h.Component), h.Machine, 0)
-		}
-	}
-	for i := range run.Trace {
-		e := &run.Trace[i]
-		if e.T < run.Start {
-			continue
-		}
-		t := e.T.Sub(run.Start)
-		switch e.Reason {
-		case "BecameLeader":
-			if strings.HasPrefix(e.Object, "etcdmember/") {
-				change("etcd", cmp.Or(e.Machine, short(e.Object)), t)
-				continue
-			}
-			change(nickname(short(e.Object)), e.Machine, t)
-		case "LeaderElection":
-			change(nickname(short(e.Object)), e.Machine, t)
-		case "LostLeadership", "LeaderLost":
-			change(nickname(cmp.Or(e.Component, short(e.Object))), "", t)
-		case "MachineCrashed":
-			for _, what := range order {
-				if now[what] == short(e.Object) {
-					change(what, "", t)
-				}
-			}
-		}
-	}
-	for _, what := range order {
-		change(what, "", tl.length)
-	}
-}
-
 // place draws a pod on the lane of its node, in the first row that is free.
-func (tl *timeline) place(m *memory, l *life, lanes map[string]*lane) {
+func (tl *timeline) place(m *memory, l *PodLife, lanes map[string]*lane) {
 	on := lanes[l.Node]
-	if on == nil || l.scheduled == never || kind(l.Owner) == "node" || namespace(l.Name) == "kube-system" {
+	if on == nil || l.Scheduled == never || kind(l.Owner) == "node" || namespace(l.Name) == "kube-system" {
 		return
 	}
 	at := func(t sim.Time) time.Duration {
@@ -189,8 +150,11 @@ func (tl *timeline) place(m *memory, l *life, lanes map[string]*lane) {
 		}
 		return min(m.since(t), tl.length)
 	}
-	bar := podBar{name: l.Name, workload: l.Workload, from: at(l.scheduled), to: at(l.gone), ready: at(l.ready),
-		marked: at(l.marked), replaces: l.replaces}
+	bar := podBar{name: l.Name, workload: l.Workload, from: at(l.Scheduled), to: at(l.Gone),
+		marked: at(l.Marked)}
+	if old := m.replaces[l]; old != nil {
+		bar.replaces = old.Name
+	}
 	for slices.ContainsFunc(on.pods, func(b podBar) bool { return b.row == bar.row && b.to > bar.from && b.from < bar.to }) {
 		bar.row++
 	}

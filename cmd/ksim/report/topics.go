@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,26 +21,21 @@ type topic struct {
 // topicOf returns how an event is told, by its reason. One that nobody foresaw is told by its message.
 func topicOf(e *sim.Event) *topic {
 	switch e.Reason {
-	case "NodeNotReady", "NodeStatusUnknown", "TaintNode", "Tainted":
+	case "NodeNotReady", "PodsMarkedNotReady", "TaintAdded", "TaintNode":
 		return &nodeLost
-	case "NodeReady", "Untainted":
+	case "NodeReady", "TaintRemoved":
 		return &nodeBack
-	case "TaintManagerEviction":
+	case "TaintManagerEviction", "NodeControllerEviction":
 		return &eviction
 	case "SuccessfulCreate":
 		return &replacement
-	case "Scheduled", "Pulling", "Pulled", "Created", "Started", "ContainerStarted", "Ready", "PodReady":
-		if kind(e.Object) == "pod" {
-			return &podLife
-		}
-	case "Killing", "Deleted", "PodDeleted", "Removed":
-		if kind(e.Object) == "pod" {
-			return &podEnd
-		}
-	case "LeaderElection", "BecameLeader":
+	case "LeaderElection":
 		return &leadership
 	}
-	if strings.HasPrefix(e.Object, "etcdmember/") {
+	switch kind(e.Object) {
+	case "pod":
+		return &podLife
+	case "etcdmember":
 		return &etcdGroup
 	}
 	return &plain
@@ -52,7 +48,7 @@ var (
 
 	replacement = topic{"replacement", 2 * time.Second, ofWorkload, tellReplacement}
 	podLife     = topic{"pod life", 10 * time.Second, ofWorkload, tellPodLife}
-	podEnd      = topic{"pod end", 5 * time.Second, onNode, tellPodEnd}
+	podEnd      = topic{"pod end", 0, nil, tellPodEnd}
 	leadership  = topic{"leadership", 2 * time.Second, ofComponent, tellMessages}
 	etcdGroup   = topic{"etcd", 2 * time.Second, func(*memory, *sim.Event) string { return "etcd" }, tellMessages}
 	plain       = topic{"plain", 2 * time.Second, ofObject, tellMessages}
@@ -60,10 +56,11 @@ var (
 
 // onNode is the node that an event is about, or that the event's pod is on.
 func onNode(m *memory, e *sim.Event) string {
-	if kind(e.Object) == "pod" {
-		if l := m.lives[e.Object]; l != nil && l.Node != "" {
-			return l.Node
-		}
+	if kind(e.Related) == "node" {
+		return short(e.Related)
+	}
+	if p := m.pods[e.Object]; p != nil && p.Node != "" {
+		return p.Node
 	}
 	return short(e.Object)
 }
@@ -71,15 +68,15 @@ func onNode(m *memory, e *sim.Event) string {
 // ofWorkload is what a person calls the pods of the event: web.
 func ofWorkload(m *memory, e *sim.Event) string {
 	if kind(e.Object) == "pod" {
-		if l := m.lives[e.Object]; l != nil {
-			return l.Workload
+		if p := m.pods[e.Object]; p != nil {
+			return p.Workload
 		}
 		return short(e.Object)
 	}
 	return m.workload(e.Object)
 }
 
-// nicknames are what people call components when they have no room.
+// nickname is what people call components when they have no room.
 func nickname(component string) string {
 	switch component {
 	case "kube-controller-manager":
@@ -147,10 +144,13 @@ func tellMessages(m *memory, s *Scene) []Line {
 // sentence is what an event says: its message, or its reason and object where it has none.
 func sentence(e *sim.Event) string {
 	if e.Message != "" {
-		return strings.TrimSuffix(e.Message, ".")
+		return identity.ReplaceAllString(strings.TrimSuffix(e.Message, "."), "")
 	}
 	return strings.TrimSpace(spaced(e.Reason) + " " + short(e.Object))
 }
+
+// identity is the random part of a lock's holder: cp-1_8c5d....
+var identity = regexp.MustCompile(`_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
 
 // spaced splits CamelCase into words: "Leader election lost".
 func spaced(reason string) string {

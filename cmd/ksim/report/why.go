@@ -107,7 +107,7 @@ func WhyText(w io.Writer, run *Run, links []Link, style Style) {
 			tone = Explain
 		}
 		suffix := ""
-		if step := stepOf(run, l.Event); step != "" {
+		if step := StepOf(run, l.Event); step != "" {
 			suffix = "▶ " + step
 		}
 		printLink(w, style, prefix, text, suffix, tone)
@@ -148,8 +148,8 @@ func explain(e *sim.Event) string {
 	return text + ", by " + by
 }
 
-// stepOf returns the command that brought about a fault, "" for other events.
-func stepOf(run *Run, e sim.Event) string {
+// StepOf returns the command that brought about a fault, "" for other events.
+func StepOf(run *Run, e sim.Event) string {
 	if e.Level != sim.Fault {
 		return ""
 	}
@@ -235,4 +235,31 @@ func weight(e *sim.Event) int {
 		return 1
 	}
 	return 0
+}
+
+// MostTold chooses among objects that a name may mean the one that the story speaks of: worker-1 is a machine, a Node, a
+// lease. false: none stands out.
+func MostTold(run *Run, objects []string) (string, bool) {
+	best, most, clear := "", 0, false
+	for _, object := range objects {
+		if e, ok := EventOf(run, object, -1); ok {
+			switch w := weight(&e); {
+			case w > most:
+				best, most, clear = object, w, true
+			case w == most:
+				clear = false
+			}
+		}
+	}
+	return best, clear && sameName(objects)
+}
+
+// sameName reports whether the objects differ in kind and namespace only.
+func sameName(objects []string) bool {
+	for _, object := range objects {
+		if short(object) != short(objects[0]) {
+			return false
+		}
+	}
+	return true
 }

@@ -1,0 +1,6 @@
+// Command ksim simulates Kubernetes clusters under failure.
+package main
+
+import "os"
+
+func main() { os.Exit(Main(os.Args[1:], systemStreams())) }
