@@ -16,8 +16,9 @@ import (
 	"ksim/sim/hardware"
 )
 
-// Models kube-controller-manager's main (cmd/kube-controller-manager/app/controllermanager.go, v1.36): flags, health port,
-// leader election, start of the controllers. Leaves out: leader migration, per-controller clients and credentials.
+// Models kube-controller-manager's main (cmd/kube-controller-manager/app/controllermanager.go, v1.36): flags, health
+// port, leader election, start of the controllers. Leaves out: leader migration, per-controller clients and
+// credentials.
 
 // manager is what the controllers of one process share.
 type manager struct {
@@ -47,10 +48,13 @@ type starter interface {
 }
 
 // View is what a kube-controller-manager shows to observers (hardware.Process.View).
-type View struct{ Elector *controlplane.LeaderElector }
+type View struct {
+	Elector *controlplane.LeaderElector // nil: it does not compete, or not yet
+	Alone   bool                        // its controllers run without leader election
+}
 
 // IsLeader reports whether the process believes that it holds the lock; true without leader election.
-func (v *View) IsLeader() bool { return v.Elector == nil || v.Elector.IsLeader() }
+func (v *View) IsLeader() bool { return v.Alone || v.Elector != nil && v.Elector.IsLeader() }
 
 // Main is the program kube-controller-manager of a release (v1.36); argv has no program name.
 func Main(p *hardware.Process, argv []string, version string) {
@@ -108,6 +112,7 @@ func clientConfig(p *hardware.Process, o *Options) (controlplane.ClientConfig, e
 // start competes for the lock and runs the controllers while it is held; losing it ends the process.
 func start(p *sim.Proc, m *manager, view *View) {
 	if !m.options.LeaderElect {
+		view.Alone = true
 		m.runControllers(p)
 		return
 	}
