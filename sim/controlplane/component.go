@@ -14,11 +14,12 @@ import (
 	"ksim/sim/hardware"
 )
 
-// Models what the mains of kube-controller-manager and kube-scheduler share (cmd/*/app, staging/src/k8s.io/component-base,
-// v1.36): flags, health endpoints, the first look at the API. Leaves out: metrics, profiling, authentication of callers.
+// Models what the mains of kube-controller-manager and kube-scheduler share (cmd/*/app,
+// staging/src/k8s.io/component-base, v1.36): flags, health endpoints, the first look at the API. Leaves out: metrics,
+// profiling, authentication of callers.
 
-// Flags are the command line flags of a component in one release: those that ksim models, and the names of the real ones
-// that it accepts and does nothing with.
+// Flags are the command line flags of a component in one release: those that ksim models, and the names of the real
+// ones that it accepts and does nothing with.
 type Flags struct {
 	*pflag.FlagSet
 	accepted map[string]bool
@@ -95,7 +96,8 @@ type Health struct {
 }
 
 // ListenHealth opens the port; nothing is answered before Serve, as the real components listen before they have looked
-// up what they need to serve. check says what is wrong: 500 instead of 200. The process ends with 1 when the port is taken.
+// up what they need to serve. check says what is wrong: 500 instead of 200. The process ends with 1 when the port is
+// taken.
 func ListenHealth(p *hardware.Process, port int, check func() error) *Health {
 	h := &Health{check: check}
 	_, err := p.Serve(port, func(call *hardware.Call) {
@@ -140,8 +142,8 @@ func (h *Health) answer(call *hardware.Call) {
 const apiServerPoll = time.Second
 
 // LookUpAuthentication reads what a component with --authentication-kubeconfig must know before it serves: the
-// ConfigMap extension-apiserver-authentication. That it does not exist is no error here: nothing depends on its content.
-// The lookup has no time-out but the server's; its error ends the real program with exit code 1.
+// ConfigMap extension-apiserver-authentication. That it does not exist is no error here: nothing depends on its
+// content. The lookup has no time-out but the server's; its error ends the real program with exit code 1.
 func LookUpAuthentication(p *sim.Proc, client api.Client) error {
 	_, err := client.Do(p, &api.Request{Verb: api.Get, Resource: api.ConfigMaps, Namespace: "kube-system",
 		Name: "extension-apiserver-authentication"})

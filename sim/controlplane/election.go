@@ -13,8 +13,8 @@ import (
 	"ksim/sim/hardware"
 )
 
-// Models client-go's leader election (tools/leaderelection/leaderelection.go, v0.36): acquire, renew with the fast path,
-// release. Leaves out: coordinated leader election (off by default) and the health check's adaptor.
+// Models client-go's leader election (tools/leaderelection/leaderelection.go, v0.36): acquire, renew with the fast
+// path, release. Leaves out: coordinated leader election (off by default) and the health check's adaptor.
 
 // LeaderElectionConfig says what is competed for and how patiently.
 type LeaderElectionConfig struct {
@@ -30,8 +30,8 @@ type LeaderElectionConfig struct {
 	FastPath bool
 }
 
-// DefaultLeaderElection returns component-base's defaults (config/v1alpha1/defaults.go, the same in every release): 15 s,
-// 10 s, 2 s, in kube-system.
+// DefaultLeaderElection returns component-base's defaults (config/v1alpha1/defaults.go, the same in every release):
+// 15 s, 10 s, 2 s, in kube-system.
 func DefaultLeaderElection(name string) LeaderElectionConfig {
 	return LeaderElectionConfig{LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second,
 		RetryPeriod: 2 * time.Second, ResourceLock: "leases", Namespace: "kube-system", Name: name, FastPath: true}
@@ -112,8 +112,8 @@ func (le *LeaderElector) renew(p *sim.Proc) {
 	}
 }
 
-// renewOnce tries every RetryPeriod until it worked or RenewDeadline has passed. A try that takes longer than the period
-// is followed by the next at once: the ticker keeps one tick (apimachinery wait.PollUntilContextTimeout).
+// renewOnce tries every RetryPeriod until it worked or RenewDeadline has passed. A try that takes longer than the
+// period is followed by the next at once: the ticker keeps one tick (apimachinery wait.PollUntilContextTimeout).
 func (le *LeaderElector) renewOnce(p *sim.Proc) bool {
 	start := p.Now()
 	for tick := time.Duration(0); ; tick++ {
@@ -198,7 +198,11 @@ func (le *LeaderElector) requestTimeout(within time.Duration, start, now sim.Tim
 
 // observe remembers a record and when it was first seen by the local clock: the times in it are never compared.
 func (le *LeaderElector) observe(record LeaderElectionRecord) {
+	led := le.IsLeader()
 	le.observed, le.observedAt, le.seen = record, le.kernel.Now(), true
+	if led != le.IsLeader() {
+		le.process.Changed()
+	}
 }
 
 func (le *LeaderElector) wrote(record LeaderElectionRecord) {
@@ -227,7 +231,8 @@ func (le *LeaderElector) Release(p *sim.Proc) bool {
 			return true
 		}
 		now := le.clock()
-		record := LeaderElectionRecord{Transitions: old.Transitions, LeaseDuration: time.Second, RenewTime: now, AcquireTime: now}
+		record := LeaderElectionRecord{Transitions: old.Transitions, LeaseDuration: time.Second, RenewTime: now,
+			AcquireTime: now}
 		err = le.lock.update(p, record, min(deadline.Sub(p.Now()), le.config.RenewDeadline/2))
 		if err == nil {
 			le.observe(record)

@@ -26,7 +26,8 @@ type contest struct {
 func newContest(t *testing.T, seed uint64) *contest {
 	k := sim.New(seed)
 	t.Cleanup(k.Close)
-	return &contest{t, k, fakeapi.New(k), hardware.New(k, hardware.NetworkConfig{}), DefaultLeaderElection("kube-controller-manager")}
+	return &contest{t, k, fakeapi.New(k), hardware.New(k, hardware.NetworkConfig{}),
+		DefaultLeaderElection("kube-controller-manager")}
 }
 
 func (c *contest) join(name string) *hardware.Process {

@@ -6,8 +6,8 @@ import (
 	"ksim/sim"
 )
 
-// Models kube-controller-manager's UIDTrackingControllerExpectations and slowStartBatch (pkg/controller/controller_utils.go,
-// pkg/controller/replicaset/replica_set.go, v1.36).
+// Models kube-controller-manager's UIDTrackingControllerExpectations and slowStartBatch
+// (pkg/controller/controller_utils.go, pkg/controller/replicaset/replica_set.go, v1.36).
 
 // expectationsTimeout is after how long a controller stops waiting for what it did to appear in its cache
 // (pkg/controller/controller_utils.go ExpectationsTimeout, v1.36).
@@ -109,8 +109,8 @@ func Parallel(p *sim.Proc, n int, fn func(p *sim.Proc, i int) error) (succeeded 
 	return succeeded, err
 }
 
-// SlowStartBatch calls fn count times in batches of 1, 2, 4 ... at a time, and stops after the first batch with an error:
-// what cannot work is not tried a thousand times at once.
+// SlowStartBatch calls fn count times in batches of 1, 2, 4 ... at a time, and stops after the first batch with an
+// error: what cannot work is not tried a thousand times at once.
 func SlowStartBatch(p *sim.Proc, count int, fn func(p *sim.Proc, i int) error) (succeeded int, err error) {
 	remaining := count
 	for batch := min(count, 1); batch > 0; batch = min(2*batch, remaining) {

@@ -360,7 +360,8 @@ func tooLargeVersion(err error) bool {
 }
 
 // watchBackoff is the reflector's back-off: 0.8 s doubling to 30 s, each times 1 to 2, from the start again when two
-// minutes have passed since the last time it started (client-go tools/cache/reflector.go, apimachinery wait.Backoff, v0.36).
+// minutes have passed since the last time it started (client-go tools/cache/reflector.go, apimachinery wait.Backoff,
+// v0.36).
 type watchBackoff struct {
 	since    sim.Time
 	duration time.Duration

@@ -36,7 +36,8 @@ func newBench(t *testing.T) *bench {
 func (b *bench) at(d time.Duration) { require.NoError(b.t, b.kernel.RunUntil(sim.Time(d))) }
 
 func newPod(name, node string) *corev1.Pod {
-	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Spec: corev1.PodSpec{NodeName: node}}
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
+		Spec: corev1.PodSpec{NodeName: node}}
 }
 
 // podInformer notes what its handler is told.

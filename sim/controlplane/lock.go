@@ -183,8 +183,9 @@ func annotationRecord(object api.Object) LeaderElectionRecord {
 	if text == "" || json.Unmarshal([]byte(text), &a) != nil {
 		return LeaderElectionRecord{}
 	}
-	return LeaderElectionRecord{HolderIdentity: a.HolderIdentity, LeaseDuration: time.Duration(a.LeaseDurationSeconds) * time.Second,
-		AcquireTime: a.AcquireTime.UTC(), RenewTime: a.RenewTime.UTC(), Transitions: a.LeaderTransitions}
+	return LeaderElectionRecord{HolderIdentity: a.HolderIdentity,
+		LeaseDuration: time.Duration(a.LeaseDurationSeconds) * time.Second,
+		AcquireTime:   a.AcquireTime.UTC(), RenewTime: a.RenewTime.UTC(), Transitions: a.LeaderTransitions}
 }
 
 func writeAnnotation(object api.Object, record LeaderElectionRecord) {

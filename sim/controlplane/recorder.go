@@ -16,8 +16,8 @@ import (
 	"ksim/sim/hardware"
 )
 
-// Models client-go's event recorder (tools/record, v0.36): asynchronous writing in order, counting of repeated events, the
-// limit per object, retries. Leaves out: combining similar events of one object under one message.
+// Models client-go's event recorder (tools/record, v0.36): asynchronous writing in order, counting of repeated
+// events, the limit per object, retries. Leaves out: combining similar events of one object under one message.
 
 const (
 	// tools/record/event.go: maxTriesPerEvent and defaultSleepDuration.

@@ -10,7 +10,8 @@ import (
 type Key = api.Key
 
 // Store holds the objects that an informer knows, by key and by any number of indexes. Its order is that of arrival,
-// disturbed by deletions: arbitrary, but the same in every run. (Models client-go's ThreadSafeStore, tools/cache/store.go, v0.36.)
+// disturbed by deletions: arbitrary, but the same in every run. (Models client-go's ThreadSafeStore,
+// tools/cache/store.go, v0.36.)
 type Store[T api.Object] struct {
 	byKey   map[Key]*entry[T]
 	all     bucket[T]

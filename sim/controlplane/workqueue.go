@@ -22,8 +22,8 @@ func DefaultRateLimits() RateLimits {
 	return RateLimits{Base: 5 * time.Millisecond, Max: 1000 * time.Second, Every: 100 * time.Millisecond, Burst: 100}
 }
 
-// WorkQueue holds the keys that a controller has yet to sync. A key that is added while it waits is there once; one that
-// is added while it is synced comes again afterwards.
+// WorkQueue holds the keys that a controller has yet to sync. A key that is added while it waits is there once; one
+// that is added while it is synced comes again afterwards.
 type WorkQueue[K comparable] struct {
 	scope    *sim.Scope
 	limits   RateLimits

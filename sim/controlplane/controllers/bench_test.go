@@ -59,12 +59,15 @@ func (b *bench) at(d time.Duration) { require.NoError(b.t, b.kernel.RunUntil(sim
 // addNode makes a Ready node whose kubelet renews its lease every 10 s.
 func (b *bench) addNode(name, zone string) {
 	now := metav1.NewTime(hardware.WallTime(b.kernel.Now()))
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-" + name), Labels: map[string]string{}}}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-" + name),
+		Labels: map[string]string{}}}
 	if zone != "" {
 		node.Labels[corev1.LabelTopologyZone] = zone
 	}
-	for _, kind := range []corev1.NodeConditionType{corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure} {
-		node.Status.Conditions = append(node.Status.Conditions, corev1.NodeCondition{Type: kind, Status: corev1.ConditionFalse,
+	for _, kind := range []corev1.NodeConditionType{corev1.NodeMemoryPressure, corev1.NodeDiskPressure,
+		corev1.NodePIDPressure} {
+		node.Status.Conditions = append(node.Status.Conditions, corev1.NodeCondition{Type: kind,
+			Status:            corev1.ConditionFalse,
 			LastHeartbeatTime: now, LastTransitionTime: now})
 	}
 	node.Status.Conditions = append(node.Status.Conditions, corev1.NodeCondition{Type: corev1.NodeReady,
@@ -149,8 +152,10 @@ func (b *bench) addPod(name, node string) *corev1.Pod {
 func defaultTolerations() []corev1.Toleration {
 	five := int64(300)
 	return []corev1.Toleration{
-		{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &five},
-		{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &five}}
+		{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute,
+			TolerationSeconds: &five},
+		{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute,
+			TolerationSeconds: &five}}
 }
 
 func (b *bench) makeReady(pod *corev1.Pod) {

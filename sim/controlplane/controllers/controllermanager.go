@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -95,7 +96,8 @@ func Main(p *hardware.Process, argv []string, version string) {
 func clientConfig(p *hardware.Process, o *Options) (controlplane.ClientConfig, error) {
 	config := controlplane.ClientConfig{User: "system:kube-controller-manager"}
 	if o.Kubeconfig == "" && o.Master == "" {
-		return config, fmt.Errorf("invalid configuration: no configuration has been provided, try setting KUBERNETES_MASTER environment variable")
+		return config, errors.New("invalid configuration: no configuration has been provided, " +
+			"try setting KUBERNETES_MASTER environment variable")
 	}
 	if o.Kubeconfig != "" {
 		var err error
@@ -168,7 +170,8 @@ func (m *manager) runControllers(p *sim.Proc) {
 	type controller interface{ run() }
 	controllers := []controller{newNodeLifecycle(m), newTaintEviction(m), newReplicaSetController(m),
 		newDeploymentController(m), newDaemonSetController(m), newStatefulSetController(m), newJobController(m),
-		newPodGC(m), newGarbageCollector(m), newNamespaceController(m), newEndpointSliceController(m), newDisruptionController(m)}
+		newPodGC(m), newGarbageCollector(m), newNamespaceController(m), newEndpointSliceController(m),
+		newDisruptionController(m)}
 	for _, inf := range m.informers {
 		inf.Start()
 	}

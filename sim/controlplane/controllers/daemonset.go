@@ -14,8 +14,9 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models kube-controller-manager's DaemonSet controller (pkg/controller/daemon, v1.36): which nodes get a pod, its tolerations,
-// failed pods' back-off, OnDelete and RollingUpdate by maxUnavailable. Leaves out: maxSurge (treated as 0).
+// Models kube-controller-manager's DaemonSet controller (pkg/controller/daemon, v1.36): which nodes get a pod, its
+// tolerations, failed pods' back-off, OnDelete and RollingUpdate by maxUnavailable. Leaves out: maxSurge (treated as
+// 0).
 
 const (
 	// pkg/controller/daemon BurstReplicas.
@@ -41,7 +42,8 @@ type podBackoff struct {
 }
 
 func newDaemonSetController(m *manager) *daemonSetController {
-	dsc := &daemonSetController{manager: m, control: newPodControl(m, "daemonset-controller"), history: newRevisionHistory(m),
+	dsc := &daemonSetController{manager: m, control: newPodControl(m, "daemonset-controller"),
+		history:      newRevisionHistory(m),
 		queue:        controlplane.NewWorkQueue[api.Key](m.scope, controlplane.DefaultRateLimits()),
 		expectations: controlplane.NewExpectations(m.kernel), failures: map[string]*podBackoff{}}
 	m.daemonSets.Handle(controlplane.Handler[*appsv1.DaemonSet]{
@@ -132,7 +134,8 @@ func (dsc *daemonSetController) deletePod(pod *corev1.Pod) {
 	}
 }
 
-// daemonTolerations are what every pod of a DaemonSet tolerates (util/daemonset_util.go AddOrUpdateDaemonPodTolerations).
+// daemonTolerations are what every pod of a DaemonSet tolerates (util/daemonset_util.go
+// AddOrUpdateDaemonPodTolerations).
 func daemonTolerations(spec *corev1.PodSpec) []corev1.Toleration {
 	all := slices.Clone(spec.Tolerations)
 	add := func(key string, effect corev1.TaintEffect) {
@@ -190,7 +193,8 @@ func (dsc *daemonSetController) sync(p *sim.Proc, key api.Key) error {
 		return dsc.updateStatus(p, ds, hash, false)
 	}
 	err = dsc.manage(p, ds, hash)
-	if err == nil && ds.Spec.UpdateStrategy.Type != appsv1.OnDeleteDaemonSetStrategyType && dsc.expectations.Satisfied(key) {
+	if err == nil && ds.Spec.UpdateStrategy.Type != appsv1.OnDeleteDaemonSetStrategyType &&
+		dsc.expectations.Satisfied(key) {
 		err = dsc.rollingUpdate(p, ds, hash)
 	}
 	if statusErr := dsc.updateStatus(p, ds, hash, true); err == nil {
@@ -262,7 +266,8 @@ func (dsc *daemonSetController) manage(p *sim.Proc, ds *appsv1.DaemonSet, hash s
 	return dsc.syncNodes(p, ds, victims, needing, hash)
 }
 
-// excess returns those of a node's pods that are to be deleted: ended ones, within their back-off, and all but the oldest.
+// excess returns those of a node's pods that are to be deleted: ended ones, within their back-off, and all but the
+// oldest.
 func (dsc *daemonSetController) excess(ds *appsv1.DaemonSet, node string, pods []*corev1.Pod) []*corev1.Pod {
 	var victims, running []*corev1.Pod
 	for _, pod := range pods {
@@ -313,7 +318,8 @@ func (dsc *daemonSetController) failedBackoff(ds *appsv1.DaemonSet, node string)
 }
 
 // syncNodes deletes pods and creates pods for nodes, both at most daemonBurst.
-func (dsc *daemonSetController) syncNodes(p *sim.Proc, ds *appsv1.DaemonSet, victims []*corev1.Pod, needing []string, hash string) error {
+func (dsc *daemonSetController) syncNodes(p *sim.Proc, ds *appsv1.DaemonSet, victims []*corev1.Pod,
+	needing []string, hash string) error {
 	victims, needing = victims[:min(len(victims), daemonBurst)], needing[:min(len(needing), daemonBurst)]
 	if len(victims)+len(needing) == 0 {
 		return nil
@@ -360,7 +366,8 @@ func (dsc *daemonSetController) podFor(ds *appsv1.DaemonSet, node, hash string) 
 		pod.Spec.NodeName = node
 		return pod
 	}
-	field := []corev1.NodeSelectorRequirement{{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{node}}}
+	field := []corev1.NodeSelectorRequirement{{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn,
+		Values: []string{node}}}
 	if pod.Spec.Affinity == nil {
 		pod.Spec.Affinity = &corev1.Affinity{}
 	}

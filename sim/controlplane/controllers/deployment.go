@@ -16,8 +16,9 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models kube-controller-manager's Deployment controller (pkg/controller/deployment, v1.36): rolling update, Recreate, pause,
-// proportional scaling, revisions, history limit, progress deadline. Leaves out: rollbackTo of extensions/v1beta1.
+// Models kube-controller-manager's Deployment controller (pkg/controller/deployment, v1.36): rolling update,
+// Recreate, pause, proportional scaling, revisions, history limit, progress deadline. Leaves out: rollbackTo of
+// extensions/v1beta1.
 
 // deploymentMaxRetries is after how many failures a Deployment is dropped (pkg/controller/deployment maxRetries).
 const deploymentMaxRetries = 15
@@ -133,7 +134,8 @@ func (dc *deploymentController) sync(p *sim.Proc, key api.Key) error {
 	}
 	d := cached.DeepCopy()
 	if selector := d.Spec.Selector; selector == nil || len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
-		dc.events.Record(controlplane.Event{Resource: api.Deployments, Object: d, Type: corev1.EventTypeWarning, Reason: "SelectingAll",
+		dc.events.Record(controlplane.Event{Resource: api.Deployments, Object: d, Type: corev1.EventTypeWarning,
+			Reason:  "SelectingAll",
 			Message: "This deployment is selecting all pods. A non-empty selector is required."})
 		return nil
 	}
@@ -290,9 +292,11 @@ func (r *rollout) checkPaused(p *sim.Proc) error {
 	noted := c != nil && c.Reason == reasonPaused
 	switch {
 	case r.d.Spec.Paused && !noted:
-		r.setCondition(&r.d.Status, appsv1.DeploymentProgressing, corev1.ConditionUnknown, reasonPaused, "Deployment is paused")
+		r.setCondition(&r.d.Status, appsv1.DeploymentProgressing, corev1.ConditionUnknown, reasonPaused,
+			"Deployment is paused")
 	case !r.d.Spec.Paused && noted:
-		r.setCondition(&r.d.Status, appsv1.DeploymentProgressing, corev1.ConditionUnknown, reasonResumed, "Deployment is resumed")
+		r.setCondition(&r.d.Status, appsv1.DeploymentProgressing, corev1.ConditionUnknown, reasonResumed,
+			"Deployment is resumed")
 	default:
 		return nil
 	}

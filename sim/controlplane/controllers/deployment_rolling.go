@@ -151,7 +151,8 @@ func (r *rollout) hasProgressDeadline() bool {
 	return r.d.Spec.ProgressDeadlineSeconds != nil && *r.d.Spec.ProgressDeadlineSeconds != math.MaxInt32
 }
 
-func deploymentCondition(status *appsv1.DeploymentStatus, kind appsv1.DeploymentConditionType) *appsv1.DeploymentCondition {
+func deploymentCondition(status *appsv1.DeploymentStatus,
+	kind appsv1.DeploymentConditionType) *appsv1.DeploymentCondition {
 	for i := range status.Conditions {
 		if status.Conditions[i].Type == kind {
 			return &status.Conditions[i]
@@ -166,7 +167,8 @@ func removeCondition(status *appsv1.DeploymentStatus, kind appsv1.DeploymentCond
 }
 
 // setCondition sets a condition; one with the same status and reason stays as it is.
-func (r *rollout) setCondition(status *appsv1.DeploymentStatus, kind appsv1.DeploymentConditionType, is corev1.ConditionStatus, reason, message string) {
+func (r *rollout) setCondition(status *appsv1.DeploymentStatus, kind appsv1.DeploymentConditionType,
+	is corev1.ConditionStatus, reason, message string) {
 	c := appsv1.DeploymentCondition{Type: kind, Status: is, Reason: reason, Message: message, LastUpdateTime: r.now(),
 		LastTransitionTime: r.now()}
 	if old := deploymentCondition(status, kind); old != nil {
@@ -261,9 +263,11 @@ func (r *rollout) setProgress(status *appsv1.DeploymentStatus, current *appsv1.D
 	}
 	switch {
 	case r.complete(status):
-		r.setCondition(status, appsv1.DeploymentProgressing, corev1.ConditionTrue, reasonAvailable, subject+" has successfully progressed.")
+		r.setCondition(status, appsv1.DeploymentProgressing, corev1.ConditionTrue, reasonAvailable,
+			subject+" has successfully progressed.")
 	case r.progressing(status):
-		c := appsv1.DeploymentCondition{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Reason: "ReplicaSetUpdated",
+		c := appsv1.DeploymentCondition{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue,
+			Reason:  "ReplicaSetUpdated",
 			Message: subject + " is progressing.", LastUpdateTime: r.now(), LastTransitionTime: r.now()}
 		if current != nil && current.Status == corev1.ConditionTrue {
 			c.LastTransitionTime = current.LastTransitionTime
@@ -271,7 +275,8 @@ func (r *rollout) setProgress(status *appsv1.DeploymentStatus, current *appsv1.D
 		removeCondition(status, appsv1.DeploymentProgressing)
 		status.Conditions = append(status.Conditions, c)
 	case r.timedOut(status):
-		r.setCondition(status, appsv1.DeploymentProgressing, corev1.ConditionFalse, reasonTimedOut, subject+" has timed out progressing.")
+		r.setCondition(status, appsv1.DeploymentProgressing, corev1.ConditionFalse, reasonTimedOut,
+			subject+" has timed out progressing.")
 	}
 }
 

@@ -67,8 +67,8 @@ func revisionOf(obj api.Object) int64 {
 	return n
 }
 
-// findSets sorts the ReplicaSets into the new one and the old ones, brings the revision up to date, and makes the new one
-// if it is wanted.
+// findSets sorts the ReplicaSets into the new one and the old ones, brings the revision up to date, and makes the new
+// one if it is wanted.
 func (r *rollout) findSets(p *sim.Proc, create bool) error {
 	r.new, r.old = nil, nil
 	for _, rs := range r.sets {
@@ -130,7 +130,8 @@ func (r *rollout) replaceSet(updated *appsv1.ReplicaSet) {
 	}
 }
 
-// saveWhole writes status and annotations: UpdateStatus of a Deployment also takes its metadata (pkg/registry/apps/deployment).
+// saveWhole writes status and annotations: UpdateStatus of a Deployment also takes its metadata
+// (pkg/registry/apps/deployment).
 func (r *rollout) saveWhole(p *sim.Proc) error { return r.saveStatus(p) }
 
 func (r *rollout) setRevision(revision string) bool {
@@ -144,7 +145,8 @@ func (r *rollout) setRevision(revision string) bool {
 	return true
 }
 
-// annotate copies the Deployment's annotations to a ReplicaSet and sets its revision; it reports whether anything changed.
+// annotate copies the Deployment's annotations to a ReplicaSet and sets its revision; it reports whether anything
+// changed.
 func (r *rollout) annotate(rs *appsv1.ReplicaSet, revision int64, exists bool) (changed bool) {
 	if rs.Annotations == nil {
 		rs.Annotations = map[string]string{}
@@ -237,7 +239,8 @@ func (r *rollout) createNew(p *sim.Proc, revision int64) error {
 	return nil
 }
 
-// collided handles that the name is taken: by our own ReplicaSet that the cache did not show yet, or by a hash collision.
+// collided handles that the name is taken: by our own ReplicaSet that the cache did not show yet, or by a hash
+// collision.
 func (r *rollout) collided(p *sim.Proc, name string, failure error) error {
 	rs, ok := r.replicaSets.Named(r.d.Namespace, name)
 	if !ok {
@@ -334,8 +337,8 @@ func (r *rollout) scale(p *sim.Proc) error {
 	return nil
 }
 
-// proportions distributes toAdd replicas (negative: takes away) over ReplicaSets, which it sorts: the largest first; what
-// is left over by rounding goes to the first.
+// proportions distributes toAdd replicas (negative: takes away) over ReplicaSets, which it sorts: the largest first;
+// what is left over by rounding goes to the first.
 func (r *rollout) proportions(sets []*appsv1.ReplicaSet, toAdd int32) []int32 {
 	slices.SortStableFunc(sets, func(a, b *appsv1.ReplicaSet) int {
 		if x, y := *a.Spec.Replicas, *b.Spec.Replicas; x != y {
@@ -403,7 +406,8 @@ func (r *rollout) saturated() bool {
 		return false
 	}
 	desired, ok := annotatedNumber(r.new, desiredReplicasAnnotation)
-	return ok && *r.new.Spec.Replicas == r.replicas() && desired == r.replicas() && r.new.Status.AvailableReplicas == r.replicas()
+	return ok && *r.new.Spec.Replicas == r.replicas() && desired == r.replicas() &&
+		r.new.Status.AvailableReplicas == r.replicas()
 }
 
 // cleanup deletes old ReplicaSets beyond the history limit.

@@ -16,8 +16,8 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models kube-controller-manager's disruption controller (pkg/controller/disruption, v1.36): the status of PodDisruptionBudgets.
-// Leaves out: scale subresources of custom resources, stale DisruptionTarget conditions.
+// Models kube-controller-manager's disruption controller (pkg/controller/disruption, v1.36): the status of
+// PodDisruptionBudgets. Leaves out: scale subresources of custom resources, stale DisruptionTarget conditions.
 
 // disruptionTimeout is how long an eviction that the API server allowed may take until the pod is seen to be deleted
 // (pkg/controller/disruption DeletionTimeout).
@@ -34,8 +34,10 @@ type disruptionController struct {
 }
 
 func newDisruptionController(m *manager) *disruptionController {
-	dc := &disruptionController{manager: m, budgets: informerFor[*policyv1.PodDisruptionBudget](m, api.PodDisruptionBudgets),
-		sets: informerFor[*appsv1.StatefulSet](m, api.StatefulSets), deploys: informerFor[*appsv1.Deployment](m, api.Deployments),
+	dc := &disruptionController{manager: m, budgets: informerFor[*policyv1.PodDisruptionBudget](m,
+		api.PodDisruptionBudgets),
+		sets: informerFor[*appsv1.StatefulSet](m, api.StatefulSets), deploys: informerFor[*appsv1.Deployment](m,
+			api.Deployments),
 		byNS:  m.pods.Index(func(pod *corev1.Pod) string { return pod.Namespace }),
 		queue: controlplane.NewWorkQueue[api.Key](m.scope, controlplane.DefaultRateLimits())}
 	dc.budgets.Handle(controlplane.Handler[*policyv1.PodDisruptionBudget]{
@@ -119,7 +121,8 @@ func (dc *disruptionController) sync(p *sim.Proc, key api.Key) error {
 }
 
 // expectedPods returns how many pods there should be and how many must be healthy.
-func (dc *disruptionController) expectedPods(budget *policyv1.PodDisruptionBudget, pods []*corev1.Pod) (expected, desired int32) {
+func (dc *disruptionController) expectedPods(budget *policyv1.PodDisruptionBudget,
+	pods []*corev1.Pod) (expected, desired int32) {
 	spec := &budget.Spec
 	switch {
 	case spec.MaxUnavailable != nil:
@@ -174,7 +177,8 @@ func (dc *disruptionController) expectedScale(pods []*corev1.Pod) (total int32) 
 }
 
 // disruptedPods returns the evictions under way, and when the first of them counts as failed.
-func (dc *disruptionController) disruptedPods(budget *policyv1.PodDisruptionBudget, pods []*corev1.Pod) (map[string]metav1.Time, time.Duration) {
+func (dc *disruptionController) disruptedPods(budget *policyv1.PodDisruptionBudget,
+	pods []*corev1.Pod) (map[string]metav1.Time, time.Duration) {
 	if len(budget.Status.DisruptedPods) == 0 {
 		return nil, 0
 	}

@@ -1,6 +1,6 @@
-// Package controllers models kube-controller-manager: node lifecycle and taint eviction, the workload controllers, garbage
-// collection, namespaces, pod garbage collection, EndpointSlices, PodDisruptionBudgets. One file per controller, named
-// and built as upstream's, so that both can be read side by side.
+// Package controllers models kube-controller-manager: node lifecycle and taint eviction, the workload controllers,
+// garbage collection, namespaces, pod garbage collection, EndpointSlices, PodDisruptionBudgets. One file per
+// controller, named and built as upstream's, so that both can be read side by side.
 //
 // It leaves out controllers of which no failure story depends: HPA, quotas, certificates, volumes, node IPAM, service
 // accounts' tokens, cloud providers.

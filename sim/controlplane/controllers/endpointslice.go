@@ -18,9 +18,10 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models kube-controller-manager's EndpointSlice controller (pkg/controller/endpointslice and staging/src/k8s.io/endpointslice, v1.36)
-// and Endpoints controller (pkg/controller/endpoint). Leaves out: topology hints, dual stack, filling slices evenly, pods of one
-// Service with different numbers for a named port, Services without a selector.
+// Models kube-controller-manager's EndpointSlice controller (pkg/controller/endpointslice and
+// staging/src/k8s.io/endpointslice, v1.36) and Endpoints controller (pkg/controller/endpoint). Leaves out: topology
+// hints, dual stack, filling slices evenly, pods of one Service with different numbers for a named port, Services
+// without a selector.
 
 const (
 	// pkg/controller/endpointslice defaultSyncBackOff and maxSyncBackOff.
@@ -49,8 +50,9 @@ func newEndpointSliceController(m *manager) *endpointSliceController {
 	c := &endpointSliceController{manager: m, services: informerFor[*corev1.Service](m, api.Services),
 		slices:    informerFor[*discoveryv1.EndpointSlice](m, api.EndpointSlices),
 		endpoints: informerFor[*corev1.Endpoints](m, api.Endpoints), //nolint:staticcheck // as above
-		queue:     controlplane.NewWorkQueue[api.Key](m.scope, controlplane.RateLimits{Base: sliceBackoff, Max: sliceBackoffMax}),
-		written:   map[api.Key]int64{}}
+		queue: controlplane.NewWorkQueue[api.Key](m.scope, controlplane.RateLimits{Base: sliceBackoff,
+			Max: sliceBackoffMax}),
+		written: map[api.Key]int64{}}
 	c.byNS = c.services.Index(func(s *corev1.Service) string { return s.Namespace })
 	c.byService = c.slices.Index(func(s *discoveryv1.EndpointSlice) string {
 		if s.Labels[discoveryv1.LabelManagedBy] != sliceManager {
@@ -112,7 +114,8 @@ func (c *endpointSliceController) sync(p *sim.Proc, key api.Key) error {
 		delete(c.written, key) // its slices are the garbage collector's
 		return nil
 	}
-	if service.Spec.Type == corev1.ServiceTypeExternalName || len(service.Spec.Selector) == 0 || service.DeletionTimestamp != nil {
+	if service.Spec.Type == corev1.ServiceTypeExternalName || len(service.Spec.Selector) == 0 ||
+		service.DeletionTimestamp != nil {
 		return nil
 	}
 	if seen, err := strconv.ParseInt(c.slices.ResourceVersion(), 10, 64); err == nil && seen < c.written[key] {
@@ -156,7 +159,8 @@ func (c *endpointSliceController) endpointOf(service *corev1.Service, pod *corev
 	return e
 }
 
-// reconcile makes a Service's slices say what its pods are: endpoints stay in their slice, new ones go where there is room.
+// reconcile makes a Service's slices say what its pods are: endpoints stay in their slice, new ones go where there is
+// room.
 func (c *endpointSliceController) reconcile(p *sim.Proc, service *corev1.Service, pods []*corev1.Pod) error {
 	key := api.KeyOf(service)
 	ports := slicePorts(service, pods)
@@ -223,8 +227,9 @@ func (c *endpointSliceController) write(p *sim.Proc, service *corev1.Service, ch
 		return err
 	}
 	for _, endpoints := range change.fresh {
-		slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, GenerateName: key.Name + "-",
-			Labels: sliceLabels(service), OwnerReferences: []metav1.OwnerReference{*ownerReference(service)}},
+		slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace,
+			GenerateName: key.Name + "-",
+			Labels:       sliceLabels(service), OwnerReferences: []metav1.OwnerReference{*ownerReference(service)}},
 			AddressType: discoveryv1.AddressTypeIPv4, Endpoints: endpoints, Ports: change.ports}
 		if err := wrote(api.CreateObject(p, c.client, slice)); err != nil {
 			return err
@@ -286,7 +291,8 @@ func slicePorts(service *corev1.Service, pods []*corev1.Pod) []discoveryv1.Endpo
 			continue
 		}
 		name, protocol := port.Name, port.Protocol
-		ports = append(ports, discoveryv1.EndpointPort{Name: &name, Protocol: &protocol, Port: &number, AppProtocol: port.AppProtocol})
+		ports = append(ports, discoveryv1.EndpointPort{Name: &name, Protocol: &protocol, Port: &number,
+			AppProtocol: port.AppProtocol})
 	}
 	return ports
 }
@@ -340,14 +346,16 @@ func (c *endpointSliceController) syncEndpoints(p *sim.Proc, service *corev1.Ser
 	if len(ready)+len(notReady) > 0 {
 		subset := corev1.EndpointSubset{Addresses: ready, NotReadyAddresses: notReady}
 		for _, port := range slicePorts(service, pods) {
-			subset.Ports = append(subset.Ports, corev1.EndpointPort{Name: *port.Name, Port: *port.Port, Protocol: *port.Protocol})
+			subset.Ports = append(subset.Ports, corev1.EndpointPort{Name: *port.Name, Port: *port.Port,
+				Protocol: *port.Protocol})
 		}
 		subsets = append(subsets, subset)
 	}
 	current, ok := c.endpoints.Get(api.KeyOf(service))
 	if !ok {
 		_, err := api.CreateObject(p, c.client, &corev1.Endpoints{ //nolint:staticcheck // as above
-			ObjectMeta: metav1.ObjectMeta{Namespace: service.Namespace, Name: service.Name, Labels: service.Labels}, Subsets: subsets})
+			ObjectMeta: metav1.ObjectMeta{Namespace: service.Namespace, Name: service.Name,
+				Labels: service.Labels}, Subsets: subsets})
 		if api.IsAlreadyExists(err) {
 			return nil
 		}

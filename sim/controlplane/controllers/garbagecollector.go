@@ -17,8 +17,9 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models kube-controller-manager's garbage collector (pkg/controller/garbagecollector, v1.36): the graph of owners, background,
-// foreground and orphaning deletion, absent owners. Leaves out: resources that ksim only stores, discovery of new ones.
+// Models kube-controller-manager's garbage collector (pkg/controller/garbagecollector, v1.36): the graph of owners,
+// background, foreground and orphaning deletion, absent owners. Leaves out: resources that ksim only stores,
+// discovery of new ones.
 
 // gcItem is an object in the graph of owners. A virtual one is only known as somebody's owner.
 type gcItem struct {
@@ -186,7 +187,8 @@ func (gc *garbageCollector) vanish(uid types.UID) {
 
 // fetch reads the present state of an item; nil when it is gone or another object has its name.
 func (gc *garbageCollector) fetch(p *sim.Proc, resource *api.Resource, key api.Key, uid types.UID) (api.Object, error) {
-	answer, err := gc.client.Do(p, &api.Request{Verb: api.Get, Resource: resource, Namespace: key.Namespace, Name: key.Name})
+	answer, err := gc.client.Do(p, &api.Request{Verb: api.Get, Resource: resource, Namespace: key.Namespace,
+		Name: key.Name})
 	if api.IsNotFound(err) {
 		return nil, nil
 	}
@@ -228,7 +230,8 @@ func (gc *garbageCollector) attemptToDelete(p *sim.Proc, uid types.UID) error {
 	return gc.deleteUnlessOwned(p, item, latest, owners)
 }
 
-func (gc *garbageCollector) deleteUnlessOwned(p *sim.Proc, item *gcItem, latest api.Object, owners []metav1.OwnerReference) error {
+func (gc *garbageCollector) deleteUnlessOwned(p *sim.Proc, item *gcItem, latest api.Object,
+	owners []metav1.OwnerReference) error {
 	cause := gc.kernel.Cause()
 	var solid []metav1.OwnerReference
 	waiting := false
@@ -275,7 +278,8 @@ func (gc *garbageCollector) deleteUnlessOwned(p *sim.Proc, item *gcItem, latest 
 		policy = metav1.DeletePropagationOrphan
 	}
 	gc.emit(sim.Event{Level: sim.Detail, Reason: "GarbageCollected", Object: api.ResourceEventName(item.resource,
-		item.key.Namespace, item.key.Name), Message: "deleted: its owner " + owners[0].Kind + " " + owners[0].Name + " is gone or going"})
+		item.key.Namespace, item.key.Name), Message: "deleted: its owner " + owners[0].Kind + " " + owners[0].Name +
+		" is gone or going"})
 	uid := item.uid
 	_, err := gc.client.Do(p, &api.Request{Verb: api.Delete, Resource: item.resource, Namespace: item.key.Namespace,
 		Name: item.key.Name, PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid}})

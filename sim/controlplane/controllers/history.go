@@ -72,7 +72,8 @@ func (h *revisionHistory) statefulSetRevision(p *sim.Proc, set *appsv1.StatefulS
 }
 
 // ensure makes the revision of that name the newest one of its owner, creating it if there is none.
-func (h *revisionHistory) ensure(p *sim.Proc, owner api.Object, template *corev1.PodTemplateSpec, name, hash string) error {
+func (h *revisionHistory) ensure(p *sim.Proc, owner api.Object, template *corev1.PodTemplateSpec, name,
+	hash string) error {
 	newest := int64(0)
 	var found *appsv1.ControllerRevision
 	for _, r := range h.byOwner.Get(string(owner.GetUID())) {

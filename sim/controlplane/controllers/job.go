@@ -12,8 +12,9 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models kube-controller-manager's Job controller (pkg/controller/job, v1.36): parallelism, completions, back-off, the replacement
-// of lost pods, deadlines. Leaves out: indexed completion, pod failure policies, suspension, finalizers on pods, CronJobs.
+// Models kube-controller-manager's Job controller (pkg/controller/job, v1.36): parallelism, completions, back-off,
+// the replacement of lost pods, deadlines. Leaves out: indexed completion, pod failure policies, suspension,
+// finalizers on pods, CronJobs.
 
 const (
 	// pkg/controller/job DefaultJobPodFailureBackOff and MaxJobPodFailureBackOff.
@@ -31,7 +32,8 @@ type jobController struct {
 }
 
 func newJobController(m *manager) *jobController {
-	jm := &jobController{manager: m, jobs: informerFor[*batchv1.Job](m, api.Jobs), control: newPodControl(m, "job-controller"),
+	jm := &jobController{manager: m, jobs: informerFor[*batchv1.Job](m, api.Jobs), control: newPodControl(m,
+		"job-controller"),
 		queue:        controlplane.NewWorkQueue[api.Key](m.scope, controlplane.DefaultRateLimits()),
 		expectations: controlplane.NewExpectations(m.kernel)}
 	jm.jobs.Handle(controlplane.Handler[*batchv1.Job]{
@@ -142,7 +144,8 @@ func (s *jobSync) countPods() {
 	s.succeeded, s.failed = max(s.succeeded, s.job.Status.Succeeded), max(s.failed, s.job.Status.Failed)
 }
 
-// finishedAt is when the last container of a pod ended; when nobody says, when the pod stopped being ready, or was made.
+// finishedAt is when the last container of a pod ended; when nobody says, when the pod stopped being ready, or was
+// made.
 func finishedAt(pod *corev1.Pod) (last time.Time) {
 	for i := range pod.Status.ContainerStatuses {
 		if t := pod.Status.ContainerStatuses[i].State.Terminated; t != nil && t.FinishedAt.After(last) {
@@ -192,7 +195,8 @@ func (s *jobSync) finish(p *sim.Proc, status *batchv1.JobStatus) (*batchv1.JobCo
 	}
 	status.CompletionTime = &now
 	return &batchv1.JobCondition{Type: batchv1.JobComplete, Status: corev1.ConditionTrue, Reason: "CompletionsReached",
-		Message: "Reached expected number of succeeded pods", LastProbeTime: now, LastTransitionTime: now}, s.deletePods(p, s.active)
+			Message: "Reached expected number of succeeded pods", LastProbeTime: now, LastTransitionTime: now},
+		s.deletePods(p, s.active)
 }
 
 // manage creates or deletes pods until as many are active as should be.
@@ -283,7 +287,8 @@ func (s *jobSync) updateStatus(p *sim.Proc, status batchv1.JobStatus, condition 
 		status.Conditions = append(status.Conditions, *condition)
 	}
 	if condition == nil && old.StartTime != nil && old.Active == status.Active && old.Succeeded == status.Succeeded &&
-		old.Failed == status.Failed && equalPointers(old.Ready, status.Ready) && equalPointers(old.Terminating, status.Terminating) {
+		old.Failed == status.Failed && equalPointers(old.Ready, status.Ready) && equalPointers(old.Terminating,
+		status.Terminating) {
 		return nil
 	}
 	copied := s.job.DeepCopy()

@@ -12,8 +12,9 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models kube-controller-manager's namespace controller (pkg/controller/namespace, v1.36) and the default ServiceAccount of a
-// namespace (pkg/controller/serviceaccount). Leaves out: the conditions that explain what is left, tokens.
+// Models kube-controller-manager's namespace controller (pkg/controller/namespace, v1.36) and the default
+// ServiceAccount of a namespace (pkg/controller/serviceaccount). Leaves out: the conditions that explain what is
+// left, tokens.
 
 const (
 	// pkg/controller/namespace namespaceDeletionGracePeriod.
@@ -97,7 +98,8 @@ func (nm *namespaceController) sync(p *sim.Proc, name string) {
 	}
 }
 
-// deleteNamespace deletes everything in a namespace that is being deleted, and takes its finalizer off when nothing is left.
+// deleteNamespace deletes everything in a namespace that is being deleted, and takes its finalizer off when nothing
+// is left.
 func (nm *namespaceController) deleteNamespace(p *sim.Proc, name string) error {
 	if _, ok := nm.namespaces.Named("", name); !ok {
 		return nil
@@ -133,7 +135,8 @@ func (nm *namespaceController) deleteNamespace(p *sim.Proc, name string) error {
 	return err
 }
 
-// deleteAll deletes the objects of one resource in a namespace; it returns how long what is left may take, 0 nothing is.
+// deleteAll deletes the objects of one resource in a namespace; it returns how long what is left may take, 0 nothing
+// is.
 func (nm *namespaceController) deleteAll(p *sim.Proc, resource *api.Resource, namespace string) (time.Duration, error) {
 	cause := nm.kernel.Cause()
 	list, err := nm.client.Do(p, &api.Request{Verb: api.List, Resource: resource, Namespace: namespace})
@@ -145,7 +148,8 @@ func (nm *namespaceController) deleteAll(p *sim.Proc, resource *api.Resource, na
 			continue
 		}
 		nm.kernel.Because(cause)
-		_, err := nm.client.Do(p, &api.Request{Verb: api.Delete, Resource: resource, Namespace: namespace, Name: obj.GetName()})
+		_, err := nm.client.Do(p, &api.Request{Verb: api.Delete, Resource: resource, Namespace: namespace,
+			Name: obj.GetName()})
 		if err != nil && !api.IsNotFound(err) {
 			return 0, err
 		}

@@ -12,9 +12,10 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models kube-controller-manager's node lifecycle controller (pkg/controller/nodelifecycle/node_lifecycle_controller.go, v1.36, and
-// what differs back to v1.11): monitorNodeHealth, both kinds of taints, marking pods not ready, eviction by pod-eviction-timeout.
-// Leaves out: reconciliation of the beta labels.
+// Models kube-controller-manager's node lifecycle controller
+// (pkg/controller/nodelifecycle/node_lifecycle_controller.go, v1.36, and what differs back to v1.11):
+// monitorNodeHealth, both kinds of taints, marking pods not ready, eviction by pod-eviction-timeout. Leaves out:
+// reconciliation of the beta labels.
 
 const (
 	// nodelifecycle/scheduler NodeHealthUpdateRetry and retrySleepTime.
@@ -140,7 +141,8 @@ func (nc *nodeLifecycle) monitorNodeHealth(p *sim.Proc) {
 func (nc *nodeLifecycle) inParallel(p *sim.Proc, work []*nodeHealth, fn func(*sim.Proc, *nodeHealth)) {
 	cause := nc.kernel.Cause()
 	next := 0
-	_, _ = controlplane.Parallel(p, min(nodeWorkers, len(work)), func(p *sim.Proc, _ int) error { // cannot fail: fn has no error
+	_, _ = controlplane.Parallel(p, min(nodeWorkers, len(work)), func(p *sim.Proc,
+		_ int) error { // cannot fail: fn has no error
 		for next < len(work) {
 			h := work[next]
 			next++
@@ -182,8 +184,8 @@ func (nc *nodeLifecycle) classify(node *corev1.Node) {
 	h.seenIn = nc.generation
 }
 
-// registerAdded introduces new nodes: that takes their NoExecute taints off, also of one that the controller before this
-// one had tainted. The patience of pods there starts anew.
+// registerAdded introduces new nodes: that takes their NoExecute taints off, also of one that the controller before
+// this one had tainted. The patience of pods there starts anew.
 func (nc *nodeLifecycle) registerAdded(p *sim.Proc) {
 	for i := 0; i < nc.nodes.Len(); i++ {
 		node := nc.nodes.At(i)
@@ -267,7 +269,8 @@ func (nc *nodeLifecycle) updateNode(p *sim.Proc, h *nodeHealth) {
 
 // tryUpdateNodeHealth compares the node with what is remembered of it, and sets its conditions to Unknown when no new
 // heartbeat was seen for the grace period. It returns the Ready condition before and after.
-func (nc *nodeLifecycle) tryUpdateNodeHealth(p *sim.Proc, h *nodeHealth, node *corev1.Node) (observed, current *corev1.NodeCondition, err error) {
+func (nc *nodeLifecycle) tryUpdateNodeHealth(p *sim.Proc, h *nodeHealth, node *corev1.Node) (observed,
+	current *corev1.NodeCondition, err error) {
 	now := nc.kernel.Now()
 	current = nodeCondition(node, corev1.NodeReady)
 	grace := nc.options.NodeMonitorGracePeriod
@@ -441,7 +444,8 @@ func (nc *nodeLifecycle) processPod(p *sim.Proc, key api.Key) error {
 
 // setUnknown sets the four conditions that the kubelet reports to Unknown; it reports whether Ready changed.
 func setUnknown(node *corev1.Node, now metav1.Time) (changed bool) {
-	for _, kind := range [...]corev1.NodeConditionType{corev1.NodeReady, corev1.NodeMemoryPressure, corev1.NodeDiskPressure,
+	for _, kind := range [...]corev1.NodeConditionType{corev1.NodeReady, corev1.NodeMemoryPressure,
+		corev1.NodeDiskPressure,
 		corev1.NodePIDPressure} {
 		c := nodeCondition(node, kind)
 		if c == nil {

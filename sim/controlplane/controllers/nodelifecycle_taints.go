@@ -111,7 +111,8 @@ func (nc *nodeLifecycle) tellTaints(e sim.Event, effect corev1.TaintEffect, add,
 }
 
 // processTaintBaseEviction queues a lost node for its NoExecute taint, or takes it off one that is back.
-func (nc *nodeLifecycle) processTaintBaseEviction(p *sim.Proc, h *nodeHealth, node *corev1.Node, ready corev1.ConditionStatus) {
+func (nc *nodeLifecycle) processTaintBaseEviction(p *sim.Proc, h *nodeHealth, node *corev1.Node,
+	ready corev1.ConditionStatus) {
 	wanted, opposite := noExecuteTaint(ready)
 	switch {
 	case wanted == "":
@@ -287,7 +288,8 @@ func (nc *nodeLifecycle) processTimeoutEviction(h *nodeHealth, ready corev1.Cond
 func (nc *nodeLifecycle) deletePods(p *sim.Proc, h *nodeHealth) bool {
 	pods := nc.podsByNode.Get(h.name)
 	if len(pods) > 0 {
-		nc.recordNode(h.name, "DeletingAllPods", fmt.Sprintf("Node %s event: Deleting all Pods from Node %s.", h.name, h.name))
+		nc.recordNode(h.name, "DeletingAllPods", fmt.Sprintf("Node %s event: Deleting all Pods from Node %s.", h.name,
+			h.name))
 	}
 	cause := nc.kernel.Trace().Silence(h.name, h.heartbeat)
 	for _, pod := range pods {
@@ -305,10 +307,12 @@ func (nc *nodeLifecycle) deletePods(p *sim.Proc, h *nodeHealth) bool {
 		}
 		id := nc.events.Record(controlplane.Event{Resource: api.Pods, Object: pod, Reason: "NodeControllerEviction",
 			Message: fmt.Sprintf("Marking for deletion Pod %s from Node %s", pod.Name, h.name),
-			Trace: sim.Event{Level: sim.Story, Related: nodeObject(h.name), Since: h.heartbeat, Wait: nc.options.PodEvictionTimeout,
+			Trace: sim.Event{Level: sim.Story, Related: nodeObject(h.name), Since: h.heartbeat,
+				Wait:    nc.options.PodEvictionTimeout,
 				Setting: "pod-eviction-timeout", Cause: cause}})
 		nc.kernel.Because(id)
-		if err := api.DeleteObject[*corev1.Pod](p, nc.client, api.KeyOf(pod), api.DeleteOptions{}); err != nil && !api.IsNotFound(err) {
+		if err := api.DeleteObject[*corev1.Pod](p, nc.client, api.KeyOf(pod), api.DeleteOptions{}); err != nil &&
+			!api.IsNotFound(err) {
 			return false
 		}
 	}

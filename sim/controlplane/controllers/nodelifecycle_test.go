@@ -28,7 +28,8 @@ func TestUnknownComesAGracePeriodAfterTheLastHeartbeatWasSeen(t *testing.T) {
 		since := at - b.renewed["n1"]
 		assert.True(t, since >= 50*time.Second && since <= 55200*time.Millisecond, "seed %d: %s", seed, since)
 		sum += since
-		for _, kind := range []corev1.NodeConditionType{corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure} {
+		for _, kind := range []corev1.NodeConditionType{corev1.NodeMemoryPressure, corev1.NodeDiskPressure,
+			corev1.NodePIDPressure} {
 			assert.Equal(t, corev1.ConditionUnknown, nodeCondition(b.node("n1"), kind).Status)
 		}
 	}
@@ -89,7 +90,8 @@ func TestNodeThatReturnsKeepsItsPods(t *testing.T) {
 	require.True(t, hasTaint(b.node("n1"), corev1.TaintNodeUnreachable, corev1.TaintEffectNoExecute))
 	b.boot("n1")
 	b.at(150*time.Second + 20*time.Millisecond)
-	assert.False(t, hasTaint(b.node("n1"), corev1.TaintNodeUnreachable, corev1.TaintEffectNoSchedule), "NoSchedule goes at once")
+	assert.False(t, hasTaint(b.node("n1"), corev1.TaintNodeUnreachable, corev1.TaintEffectNoSchedule),
+		"NoSchedule goes at once")
 	b.at(155100 * time.Millisecond)
 	assert.Empty(t, b.node("n1").Spec.Taints, "NoExecute goes at the next tick")
 	cancelled := b.events("TaintManagerEviction")
@@ -99,10 +101,12 @@ func TestNodeThatReturnsKeepsItsPods(t *testing.T) {
 	assert.Nil(t, b.pod("bare").DeletionTimestamp)
 }
 
-// Up to v1.33 the NoExecute taint followed the condition that the tick before had written; the grace was 40 s up to v1.31.
+// Up to v1.33 the NoExecute taint followed the condition that the tick before had written; the grace was 40 s up to
+// v1.31.
 func TestOlderReleasesTaintOneTickLater(t *testing.T) {
 	for version, want := range map[string]struct{ grace, late time.Duration }{ // any order: independent runs
-		"v1.31": {40 * time.Second, 5 * time.Second}, "v1.33": {50 * time.Second, 5 * time.Second}, "v1.34": {50 * time.Second, 0}} {
+		"v1.31": {40 * time.Second, 5 * time.Second}, "v1.33": {50 * time.Second,
+			5 * time.Second}, "v1.34": {50 * time.Second, 0}} {
 		b := newBench(t, 3, version)
 		for _, name := range names("n", 4) {
 			b.addNode(name, "")
@@ -159,8 +163,8 @@ func TestNodesAreTaintedOneEachTenSeconds(t *testing.T) {
 	}
 }
 
-// Recorded (04): of four nodes out of six that die, the one tainted before the zone passed 55 % is evicted and keeps its
-// taint; the others never get NoExecute.
+// Recorded (04): of four nodes out of six that die, the one tainted before the zone passed 55 % is evicted and keeps
+// its taint; the others never get NoExecute.
 func TestPartialDisruptionStopsNewTaintsOnly(t *testing.T) {
 	b := newBench(t, 6, "v1.36")
 	for _, name := range names("n", 6) {
@@ -184,8 +188,8 @@ func TestPartialDisruptionStopsNewTaintsOnly(t *testing.T) {
 	assert.Equal(t, []string{"n1"}, tainted)
 }
 
-// If nothing is heard of any node, nobody is evicted: taints are taken off again, and when nodes come back all get a fresh
-// grace period.
+// If nothing is heard of any node, nobody is evicted: taints are taken off again, and when nodes come back all get a
+// fresh grace period.
 func TestAllNodesLostStopsEvictions(t *testing.T) {
 	b := newBench(t, 7, "v1.36")
 	for _, name := range names("n", 3) {
@@ -245,7 +249,8 @@ func TestZoneStates(t *testing.T) {
 		ready, notReady int
 		want            zoneState
 	}{
-		{3, 0, stateNormal}, {2, 1, stateNormal}, {1, 2, stateNormal}, {0, 1, stateFullDisruption}, {0, 3, stateFullDisruption},
+		{3, 0, stateNormal}, {2, 1, stateNormal}, {1, 2, stateNormal}, {0, 1, stateFullDisruption}, {0, 3,
+			stateFullDisruption},
 		{1, 3, statePartialDisruption}, {3, 3, stateNormal}, {3, 4, statePartialDisruption}, {9, 11, statePartialDisruption},
 		{0, 0, stateNormal},
 	} {

@@ -190,7 +190,8 @@ func (nc *nodeLifecycle) tellZoneState(z *zone, state zoneState) {
 	}
 	nc.scope.Emit(sim.Event{Level: sim.Story, Reason: "ZoneStateChanged", Object: "controller/node-lifecycle-controller",
 		Setting: "unhealthy-zone-threshold",
-		Message: fmt.Sprintf("%s is in %s: %d of %d nodes NotReady; %s", z.name(), state, z.notReady, z.ready+z.notReady, what)})
+		Message: fmt.Sprintf("%s is in %s: %d of %d nodes NotReady; %s", z.name(), state, z.notReady,
+			z.ready+z.notReady, what)})
 }
 
 func (z *zone) name() string {

@@ -104,7 +104,8 @@ func (o *Options) flags(release *api.Release) *controlplane.Flags {
 		f.BoolVar(&o.EnableTaintManager, "enable-taint-manager", o.EnableTaintManager, "")
 	}
 	for name, v := range map[string]*int32{ // any order: flags are kept sorted
-		"terminated-pod-gc-threshold": &o.TerminatedPodGCThreshold, "concurrent-deployment-syncs": &o.ConcurrentDeploymentSyncs,
+		"terminated-pod-gc-threshold": &o.TerminatedPodGCThreshold,
+		"concurrent-deployment-syncs": &o.ConcurrentDeploymentSyncs,
 		"concurrent-replicaset-syncs": &o.ConcurrentReplicaSetSyncs, "concurrent-gc-syncs": &o.ConcurrentGCSyncs,
 		"concurrent-namespace-syncs":        &o.ConcurrentNamespaceSyncs,
 		"concurrent-statefulset-syncs":      &o.ConcurrentStatefulSetSyncs,
@@ -120,7 +121,8 @@ func (o *Options) flags(release *api.Release) *controlplane.Flags {
 	return f
 }
 
-// acceptOtherFlags declares the other flags of kube-controller-manager (--help, v1.36, and those that older releases had).
+// acceptOtherFlags declares the other flags of kube-controller-manager (--help, v1.36, and those that older releases
+// had).
 func acceptOtherFlags(f *controlplane.Flags, release *api.Release) {
 	f.AcceptSwitches("allocate-node-cidrs", "configure-cloud-routes", "contention-profiling", "profiling",
 		"disable-attach-detach-reconcile-sync", "disable-force-detach-on-timeout", "enable-dynamic-provisioning",
@@ -152,7 +154,8 @@ func acceptOtherFlags(f *controlplane.Flags, release *api.Release) {
 		"pv-recycler-minimum-timeout-nfs", "pv-recycler-pod-template-filepath-hostpath",
 		"pv-recycler-pod-template-filepath-nfs", "pv-recycler-timeout-increment-hostpath", "pvclaimbinder-sync-period",
 		"requestheader-allowed-names", "requestheader-client-ca-file", "requestheader-extra-headers-prefix",
-		"requestheader-group-headers", "requestheader-uid-headers", "requestheader-username-headers", "resource-quota-sync-period",
+		"requestheader-group-headers", "requestheader-uid-headers", "requestheader-username-headers",
+		"resource-quota-sync-period",
 		"root-ca-file", "route-reconciliation-period", "service-account-private-key-file", "service-cluster-ip-range",
 		"show-hidden-metrics-for-version", "tls-cert-file", "tls-cipher-suites", "tls-min-version", "tls-private-key-file",
 		"unsupported-kube-api-over-localhost", "version", "vmodule", "controller-shutdown-timeout")

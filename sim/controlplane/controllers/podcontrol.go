@@ -59,9 +59,10 @@ func (c *podControl) delete(p *sim.Proc, pod *corev1.Pod, owner api.Object) erro
 	return nil
 }
 
-// claim returns those of the pods that belong to owner: its own that match; orphans that match are adopted first, and its
-// own that no longer match are released.
-func (c *podControl) claim(p *sim.Proc, owner api.Object, pods []*corev1.Pod, match func(*corev1.Pod) bool) ([]*corev1.Pod, error) {
+// claim returns those of the pods that belong to owner: its own that match; orphans that match are adopted first, and
+// its own that no longer match are released.
+func (c *podControl) claim(p *sim.Proc, owner api.Object, pods []*corev1.Pod,
+	match func(*corev1.Pod) bool) ([]*corev1.Pod, error) {
 	var claimed []*corev1.Pod
 	var failure error
 	adoptable := onceOnly{}
@@ -104,13 +105,15 @@ func (s *onceOnly) once(fn func() error) error {
 
 // recheckDeletion asks the API whether owner is still there and not being deleted, before it adopts anything.
 func (c *podControl) recheckDeletion(p *sim.Proc, owner api.Object) error {
-	answer, err := c.client.Do(p, &api.Request{Verb: api.Get, Resource: api.ResourceOf(owner), Namespace: owner.GetNamespace(),
-		Name: owner.GetName()})
+	answer, err := c.client.Do(p, &api.Request{Verb: api.Get, Resource: api.ResourceOf(owner),
+		Namespace: owner.GetNamespace(),
+		Name:      owner.GetName()})
 	if err != nil {
 		return err
 	}
 	if answer.Object.GetUID() != owner.GetUID() {
-		return fmt.Errorf("original %s is gone: got uid %s, wanted %s", api.KeyOf(owner), answer.Object.GetUID(), owner.GetUID())
+		return fmt.Errorf("original %s is gone: got uid %s, wanted %s", api.KeyOf(owner), answer.Object.GetUID(),
+			owner.GetUID())
 	}
 	if answer.Object.GetDeletionTimestamp() != nil {
 		return fmt.Errorf("%s has just been deleted", api.KeyOf(owner))

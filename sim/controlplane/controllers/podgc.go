@@ -11,8 +11,9 @@ import (
 	"ksim/sim/api"
 )
 
-// Models kube-controller-manager's pod garbage collector (pkg/controller/podgc/gc_controller.go, v1.36): terminated pods above a
-// threshold, terminating pods on out-of-service nodes, orphans of deleted nodes, terminating pods that never got a node.
+// Models kube-controller-manager's pod garbage collector (pkg/controller/podgc/gc_controller.go, v1.36): terminated
+// pods above a threshold, terminating pods on out-of-service nodes, orphans of deleted nodes, terminating pods that
+// never got a node.
 
 const (
 	// podgc gcCheckPeriod and quarantineTime.
@@ -73,16 +74,18 @@ func (gcc *podGC) gcTerminated(p *sim.Proc) {
 	})
 	for i := 0; i < len(ended)-threshold; i++ {
 		gcc.because(ended[i])
-		gcc.markFailedAndDelete(p, ended[i], "", "it had ended, and there were too many such pods (terminated-pod-gc-threshold)")
+		gcc.markFailedAndDelete(p, ended[i], "",
+			"it had ended, and there were too many such pods (terminated-pod-gc-threshold)")
 	}
 }
 
 // gcTerminating deletes terminating pods of nodes that an administrator declared out of service.
 func (gcc *podGC) gcTerminating(p *sim.Proc) {
 	for _, node := range gcc.nodes.List() {
-		if len(node.Spec.Taints) == 0 || isNodeReady(node) || !slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool {
-			return t.Key == corev1.TaintNodeOutOfService
-		}) {
+		if len(node.Spec.Taints) == 0 || isNodeReady(node) || !slices.ContainsFunc(node.Spec.Taints,
+			func(t corev1.Taint) bool {
+				return t.Key == corev1.TaintNodeOutOfService
+			}) {
 			continue
 		}
 		for _, pod := range gcc.podsByNode.Get(node.Name) {
@@ -94,7 +97,8 @@ func (gcc *podGC) gcTerminating(p *sim.Proc) {
 	}
 }
 
-// gcOrphaned deletes the pods of nodes that are gone, once the node was missing for the quarantine and the API confirms it.
+// gcOrphaned deletes the pods of nodes that are gone, once the node was missing for the quarantine and the API
+// confirms it.
 func (gcc *podGC) gcOrphaned(p *sim.Proc) {
 	missing := gcc.podsByNode.Values(func(node string) bool { _, exists := gcc.nodes.Named("", node); return !exists })
 	for _, name := range missing {

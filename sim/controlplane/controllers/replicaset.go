@@ -16,8 +16,8 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models kube-controller-manager's ReplicaSet controller (pkg/controller/replicaset, v1.36): adoption, expectations, slow
-// start, the order of victims, status. Leaves out: ReplicationControllers.
+// Models kube-controller-manager's ReplicaSet controller (pkg/controller/replicaset, v1.36): adoption, expectations,
+// slow start, the order of victims, status. Leaves out: ReplicationControllers.
 
 const (
 	// pkg/controller/replicaset BurstReplicas.
@@ -256,8 +256,9 @@ func (rsc *replicaSetController) podsToDelete(active []*corev1.Pod, rs *appsv1.R
 			onNode[pod.Spec.NodeName]++
 		}
 	}
-	order := victimOrder{now: rsc.process.Machine().Clock().Now(), rank: onNode, logarithmic: rsc.release.LogarithmicScaleDown,
-		cost: rsc.release.PodDeletionCost}
+	order := victimOrder{now: rsc.process.Machine().Clock().Now(), rank: onNode,
+		logarithmic: rsc.release.LogarithmicScaleDown,
+		cost:        rsc.release.PodDeletionCost}
 	slices.SortStableFunc(active, order.compare)
 	return active[:count]
 }
@@ -275,9 +276,11 @@ func (rsc *replicaSetController) relatedPods(rs *appsv1.ReplicaSet) []*corev1.Po
 	return pods
 }
 
-func (rsc *replicaSetController) calculateStatus(rs *appsv1.ReplicaSet, active []*corev1.Pod, terminating int32, manageErr error) appsv1.ReplicaSetStatus {
+func (rsc *replicaSetController) calculateStatus(rs *appsv1.ReplicaSet, active []*corev1.Pod, terminating int32,
+	manageErr error) appsv1.ReplicaSetStatus {
 	status := *rs.Status.DeepCopy()
-	status.Replicas, status.FullyLabeledReplicas, status.ReadyReplicas, status.AvailableReplicas = int32(len(active)), 0, 0, 0
+	status.Replicas = int32(len(active))
+	status.FullyLabeledReplicas, status.ReadyReplicas, status.AvailableReplicas = 0, 0, 0
 	now := rsc.now()
 	for _, pod := range active {
 		if containsAll(pod.Labels, rs.Spec.Template.Labels) {
@@ -321,7 +324,8 @@ func containsAll(set, subset map[string]string) bool {
 }
 
 // updateStatus writes a status that differs from the ReplicaSet's.
-func (rsc *replicaSetController) updateStatus(p *sim.Proc, rs *appsv1.ReplicaSet, status appsv1.ReplicaSetStatus) error {
+func (rsc *replicaSetController) updateStatus(p *sim.Proc, rs *appsv1.ReplicaSet,
+	status appsv1.ReplicaSetStatus) error {
 	old := &rs.Status
 	if old.Replicas == status.Replicas && old.FullyLabeledReplicas == status.FullyLabeledReplicas &&
 		old.ReadyReplicas == status.ReadyReplicas && old.AvailableReplicas == status.AvailableReplicas &&

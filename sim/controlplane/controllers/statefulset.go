@@ -15,9 +15,9 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models kube-controller-manager's StatefulSet controller (pkg/controller/statefulset, v1.36): stable identities, ordered and
-// parallel management, RollingUpdate with a partition, OnDelete. Leaves out: claims' retention, maxUnavailable above 1,
-// start ordinals.
+// Models kube-controller-manager's StatefulSet controller (pkg/controller/statefulset, v1.36): stable identities,
+// ordered and parallel management, RollingUpdate with a partition, OnDelete. Leaves out: claims' retention,
+// maxUnavailable above 1, start ordinals.
 
 // statefulSetController is the controller.
 type statefulSetController struct {
@@ -216,9 +216,11 @@ func (s *statefulSync) create(p *sim.Proc, n int) (*corev1.Pod, error) {
 	pod.Labels[appsv1.StatefulSetRevisionLabel] = s.update
 	pod.Spec.Hostname, pod.Spec.Subdomain = pod.Name, s.set.Spec.ServiceName
 	for _, claim := range s.set.Spec.VolumeClaimTemplates {
-		pod.Spec.Volumes = append(slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == claim.Name }),
-			corev1.Volume{Name: claim.Name, VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{
-				ClaimName: claim.Name + "-" + pod.Name}}})
+		pod.Spec.Volumes = append(slices.DeleteFunc(pod.Spec.Volumes,
+			func(v corev1.Volume) bool { return v.Name == claim.Name }),
+			corev1.Volume{Name: claim.Name,
+				VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{
+					ClaimName: claim.Name + "-" + pod.Name}}})
 	}
 	name := pod.Name
 	created, err := api.CreateObject(p, s.client, pod)
@@ -273,7 +275,8 @@ func (s *statefulSync) rollingUpdate(p *sim.Proc) error {
 }
 
 func (s *statefulSync) updateStatus(p *sim.Proc) error {
-	status := appsv1.StatefulSetStatus{ObservedGeneration: s.set.Generation, CurrentRevision: s.current, UpdateRevision: s.update,
+	status := appsv1.StatefulSetStatus{ObservedGeneration: s.set.Generation, CurrentRevision: s.current,
+		UpdateRevision: s.update,
 		CollisionCount: new(int32), Conditions: s.set.Status.Conditions}
 	if s.set.Status.CollisionCount != nil {
 		*status.CollisionCount = *s.set.Status.CollisionCount

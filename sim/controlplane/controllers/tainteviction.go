@@ -12,9 +12,10 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models kube-controller-manager's taint eviction controller (pkg/controller/tainteviction, v1.36; part of the node lifecycle
-// controller before v1.29): deletes pods from nodes with NoExecute taints, when their tolerations run out. Timers live in
-// memory and start when this process sees the taint. Leaves out: the hash of nodes to workers, because looking costs no time.
+// Models kube-controller-manager's taint eviction controller (pkg/controller/tainteviction, v1.36; part of the node
+// lifecycle controller before v1.29): deletes pods from nodes with NoExecute taints, when their tolerations run out.
+// Timers live in memory and start when this process sees the taint. Leaves out: the hash of nodes to workers, because
+// looking costs no time.
 
 const (
 	// tainteviction retries and the sleep between them.
@@ -127,7 +128,8 @@ func (tc *taintEviction) podUpdated(old, pod *corev1.Pod) {
 	if len(taints) == 0 {
 		return
 	}
-	if old != nil && old.Spec.NodeName == pod.Spec.NodeName && sameTolerations(old.Spec.Tolerations, pod.Spec.Tolerations) {
+	if old != nil && old.Spec.NodeName == pod.Spec.NodeName && sameTolerations(old.Spec.Tolerations,
+		pod.Spec.Tolerations) {
 		return
 	}
 	tc.processPodOnNode(pod, taints)
@@ -242,7 +244,8 @@ func (tc *taintEviction) deletePod(p *sim.Proc, e eviction) {
 		Message: message + ": it does not tolerate the taint " + e.name}
 	if e.taken > 0 {
 		trace.Since, trace.Wait, trace.Setting = e.taint, e.taken, "tolerationSeconds"
-		trace.Message = fmt.Sprintf("%s: it tolerated the taint %s for %s (tolerationSeconds)", message, e.name, seconds(e.taken))
+		trace.Message = fmt.Sprintf("%s: it tolerated the taint %s for %s (tolerationSeconds)", message, e.name,
+			seconds(e.taken))
 	}
 	id := tc.events.Record(controlplane.Event{Resource: api.Pods, Object: e.pod, Reason: "TaintManagerEviction",
 		Message: message, Trace: trace})
@@ -265,7 +268,8 @@ func (tc *taintEviction) addConditionAndDelete(p *sim.Proc, key api.Key) error {
 			return err
 		}
 		p.Because(cause)
-		if err := tc.markDisrupted(p, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", ""); err != nil {
+		if err := tc.markDisrupted(p, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint",
+			""); err != nil {
 			return err
 		}
 		p.Because(cause)

@@ -31,8 +31,8 @@ func (b *bench) addNodes(n int) []string {
 	return all
 }
 
-// A replacement is made when the pod on the dead node gets its deletionTimestamp, not when the node dies; the old object
-// stays Terminating.
+// A replacement is made when the pod on the dead node gets its deletionTimestamp, not when the node dies; the old
+// object stays Terminating.
 func TestReplicaSetReplacesAPodWhenItIsMarkedForDeletion(t *testing.T) {
 	b := newBench(t, 1, "v1.36")
 	nodes := b.addNodes(4)
@@ -97,7 +97,8 @@ func TestVictimOrder(t *testing.T) {
 }
 
 func newTestPod(name, node string, phase corev1.PodPhase) *corev1.Pod {
-	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Spec: corev1.PodSpec{NodeName: node},
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
+		Spec:   corev1.PodSpec{NodeName: node},
 		Status: corev1.PodStatus{Phase: phase}}
 }
 
@@ -201,9 +202,10 @@ func TestDeploymentArithmetic(t *testing.T) {
 		{5, "0", "0", 0, 1}, {8, "100%", "0", 8, 0}, {2, "1", "5", 1, 2},
 	} {
 		surge, unavailable := intstr.Parse(c.maxSurge), intstr.Parse(c.maxUnavailable)
-		r := &rollout{d: &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &c.replicas, Strategy: appsv1.DeploymentStrategy{
-			Type:          appsv1.RollingUpdateDeploymentStrategyType,
-			RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &surge, MaxUnavailable: &unavailable}}}}}
+		r := &rollout{d: &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &c.replicas,
+			Strategy: appsv1.DeploymentStrategy{
+				Type:          appsv1.RollingUpdateDeploymentStrategyType,
+				RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &surge, MaxUnavailable: &unavailable}}}}}
 		gotSurge, gotUnavailable := r.fenceposts()
 		assert.Equal(t, []int32{c.wantSurge, c.wantUnavailable}, []int32{gotSurge, gotUnavailable}, "%+v", c)
 	}
@@ -212,10 +214,12 @@ func TestDeploymentArithmetic(t *testing.T) {
 // Scaled in the middle of a rollout, all ReplicaSets grow alike; what rounding leaves goes to the largest.
 func TestProportionalScaling(t *testing.T) {
 	replicas := int32(20)
-	r := &rollout{d: &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &replicas, Strategy: appsv1.DeploymentStrategy{
-		Type: appsv1.RollingUpdateDeploymentStrategyType}}}}
+	r := &rollout{d: &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &replicas,
+		Strategy: appsv1.DeploymentStrategy{
+			Type: appsv1.RollingUpdateDeploymentStrategyType}}}}
 	set := func(name string, n int32) *appsv1.ReplicaSet {
-		return &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{maxReplicasAnnotation: "13"}},
+		return &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: name,
+			Annotations: map[string]string{maxReplicasAnnotation: "13"}},
 			Spec: appsv1.ReplicaSetSpec{Replicas: &n}}
 	}
 	sets := []*appsv1.ReplicaSet{set("new", 5), set("old", 8)}
@@ -239,7 +243,8 @@ func TestPodGCDeletesOrphansAfterTheQuarantine(t *testing.T) {
 		assert.True(t, gone-deleted >= 40*time.Second && gone-deleted <= 81*time.Second, "%s", gone-deleted)
 		failed := slices.ContainsFunc(b.server.Writes, func(r *api.Request) bool {
 			pod, ok := r.Object.(*corev1.Pod)
-			return ok && pod.Status.Phase == corev1.PodFailed && podCondition(pod, corev1.DisruptionTarget).Reason == "DeletionByPodGC"
+			return ok && pod.Status.Phase == corev1.PodFailed && podCondition(pod,
+				corev1.DisruptionTarget).Reason == "DeletionByPodGC"
 		})
 		assert.True(t, failed, "it is marked Failed before it is deleted")
 	}
@@ -255,7 +260,8 @@ func TestOutOfServiceTaintForcesTerminatingPodsOut(t *testing.T) {
 	b.at(8 * time.Minute)
 	require.NotNil(t, b.pod("bare").DeletionTimestamp)
 	node := b.node("n1").DeepCopy()
-	node.Spec.Taints = append(node.Spec.Taints, corev1.Taint{Key: corev1.TaintNodeOutOfService, Effect: corev1.TaintEffectNoExecute})
+	node.Spec.Taints = append(node.Spec.Taints, corev1.Taint{Key: corev1.TaintNodeOutOfService,
+		Effect: corev1.TaintEffectNoExecute})
 	b.server.Put(node)
 	b.at(8*time.Minute + 21*time.Second)
 	assert.Nil(t, b.pod("bare"))
@@ -319,7 +325,8 @@ func (b *bench) addDaemonSet() {
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}}}})
 }
 
-// Recorded (01): the DaemonSet's DESIRED drops by one when the node gets its NoSchedule taint; its pod is never evicted.
+// Recorded (01): the DaemonSet's DESIRED drops by one when the node gets its NoSchedule taint; its pod is never
+// evicted.
 func TestDaemonSetPodStaysOnADeadNode(t *testing.T) {
 	b := newBench(t, 9, "v1.36")
 	b.addNodes(4)
@@ -376,10 +383,13 @@ func TestLostNodeEmptiesSlicesAndBudget(t *testing.T) {
 	nodes := b.addNodes(4)
 	b.addReplicaSet("web", 4)
 	two := intstr.FromInt32(3)
-	b.server.Put(&policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", Generation: 1},
-		Spec: policyv1.PodDisruptionBudgetSpec{MinAvailable: &two, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}}})
+	b.server.Put(&policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web",
+		Generation: 1},
+		Spec: policyv1.PodDisruptionBudgetSpec{MinAvailable: &two,
+			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}}})
 	b.server.Put(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: types.UID("svc")},
-		Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 80, Protocol: corev1.ProtocolTCP}}}})
+		Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 80,
+			Protocol: corev1.ProtocolTCP}}}})
 	b.runNewPods(nodes...)
 	b.start()
 	b.at(10 * time.Second)

@@ -176,7 +176,8 @@ func (s *Server) tell(w *watch, c change) {
 		return
 	}
 	event := c.event
-	now, before := event.Type != api.Deleted && selects(w.request, c.event.Object), c.old != nil && selects(w.request, c.old)
+	now, before := event.Type != api.Deleted && selects(w.request, c.event.Object), c.old != nil &&
+		selects(w.request, c.old)
 	switch {
 	case now && !before:
 		event.Type = api.Added
