@@ -23,7 +23,7 @@ func (c *checker) checkManifests() {
 		if text == "" {
 			continue
 		}
-		m := &manifestChecker{problems: &source.Problems{File: c.from.Name}, place: node.Place}
+		m := &manifestChecker{problems: &source.Problems{File: c.from.Name}, warnings: &source.Problems{}, place: node.Place}
 		if isPath(text) {
 			data, ok := c.beside(node, text)
 			if !ok {
@@ -34,6 +34,10 @@ func (c *checker) checkManifests() {
 		}
 		m.check(text)
 		c.Problems.Merge(m.problems)
+		for _, w := range m.warnings.List() {
+			w.File = m.problems.File
+			c.Warnings = append(c.Warnings, w)
+		}
 		c.Bundle = append(c.Bundle, Manifest{Name: name, Text: text})
 	}
 }
@@ -47,6 +51,7 @@ func isPath(text string) bool {
 // manifestChecker checks the documents of one text of Kubernetes YAML.
 type manifestChecker struct {
 	problems *source.Problems
+	warnings *source.Problems // what is sound, and nothing acts on
 	place    func(offset int) (line, column int) // of an offset of the text; nil: the text is a file of its own
 	text     string
 	root     *source.Node // of the document
@@ -84,15 +89,18 @@ func (m *manifestChecker) at(line, column int, format string, args ...any) {
 	if len(args) > 0 {
 		message = fmt.Sprintf(format, args...)
 	}
+	line, column = m.position(line, column)
+	m.problems.Add(line, column, "%s", message)
+}
+
+// position turns a line and column of the document into those of the file.
+func (m *manifestChecker) position(line, column int) (int, int) {
 	offset := m.start + source.Offset(m.document, line, column)
 	if m.place != nil {
-		line, column = m.place(offset)
-	} else {
-		before := m.text[:offset]
-		line = strings.Count(before, "\n") + 1
-		column = len([]rune(before[strings.LastIndexByte(before, '\n')+1:])) + 1
+		return m.place(offset)
 	}
-	m.problems.Add(line, column, "%s", message)
+	before := m.text[:offset]
+	return strings.Count(before, "\n") + 1, len([]rune(before[strings.LastIndexByte(before, '\n')+1:])) + 1
 }
 
 func (m *manifestChecker) atNode(n *source.Node, format string, args ...any) {
@@ -257,6 +265,14 @@ func (m *manifestChecker) validate(res *api.Resource, obj api.Object) {
 			node = m.root
 		}
 		m.atNode(node, "%s", e.Error())
+	}
+	for _, path := range api.Unmodelled(obj) {
+		node := m.root.Find(path)
+		if node == nil {
+			node = m.root
+		}
+		line, column := m.position(node.Line, node.Column)
+		m.warnings.Add(line, column, "%s is not modelled: it has no effect", path)
 	}
 }
 
