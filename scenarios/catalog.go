@@ -1,12 +1,95 @@
 package scenarios
 
-import "ksim/sim/api"
+import (
+	"fmt"
+	"slices"
+	"strings"
 
-// componentFlags returns the real flags of a component in a release: those that ksim models, and those that it accepts and does
-// nothing with. known is false for a component whose flags ksim cannot list.
-func componentFlags(component string, release *api.Release) (modelled, accepted []string, known bool) {
-	return nil, nil, false
+	"ksim/scenarios/source"
+	"ksim/sim/api"
+	"ksim/sim/cluster/kubelet"
+	"ksim/sim/cluster/spec"
+	"ksim/sim/controlplane"
+	"ksim/sim/controlplane/apiserver"
+	"ksim/sim/controlplane/controllers"
+	"ksim/sim/controlplane/scheduler"
+	"ksim/sim/raft"
+)
+
+// flagIssue is something to say about a flag: wrong, or accepted without effect.
+type flagIssue struct {
+	index   int // of the flag
+	message string
+	onValue bool // about its value
+	warning bool
 }
 
-// checkFlagValue says what is wrong with the value of a flag.
-func checkFlagValue(component string, release *api.Release, name, value string) error { return nil }
+// checkComponentFlags has the flags of a component parsed by the component itself.
+func checkComponentFlags(component string, release *api.Release, flags []spec.Flag) []flagIssue {
+	var set *controlplane.Flags
+	switch component {
+	case "etcd":
+		return checkEtcdFlags(flags)
+	case "kube-apiserver":
+		set = apiserver.FlagSet(release.Minor)
+	case "kube-controller-manager":
+		set = controllers.FlagSet(release)
+	case "kube-scheduler":
+		set = scheduler.FlagSet(release)
+	case "kubelet":
+		set = kubelet.FlagSet(release.Minor)
+	default:
+		return []flagIssue{{message: component + " is not modelled yet: its flags have no effect", warning: true}}
+	}
+	var issues []flagIssue
+	modelled, accepted := set.Names()
+	for i, f := range flags {
+		switch {
+		case slices.Contains(accepted, f.Name):
+			issues = append(issues, flagIssue{i, fmt.Sprintf("%s of %s is accepted and has no effect: ksim does not model it", f.Name,
+				component), false, true})
+		case !slices.Contains(modelled, f.Name):
+			issues = append(issues, flagIssue{i, fmt.Sprintf("%s %s has no flag %q%s", component, release.MinorVersion(), f.Name,
+				source.Suggest(f.Name, append(modelled, accepted...))), false, false})
+		default:
+			if err := set.Set(f.Name, f.Value); err != nil {
+				issues = append(issues, flagIssue{i, lastPart(err), true, false})
+			}
+		}
+	}
+	return issues
+}
+
+// checkEtcdFlags parses each flag by itself, then all together, for limits that they set each other.
+func checkEtcdFlags(flags []spec.Flag) []flagIssue {
+	var issues []flagIssue
+	var argv []string
+	for i, f := range flags {
+		arg := "--" + f.Name + "=" + f.Value
+		accepted, err := raft.CheckFlags([]string{arg})
+		switch {
+		case err != nil && strings.HasPrefix(err.Error(), "flag provided but not defined"):
+			issues = append(issues, flagIssue{i, "etcd has no flag " + fmt.Sprintf("%q", f.Name), false, false})
+		case err != nil && strings.HasPrefix(err.Error(), "invalid argument"):
+			issues = append(issues, flagIssue{i, lastPart(err), true, false})
+		default:
+			argv = append(argv, arg)
+			if len(accepted) > 0 {
+				issues = append(issues, flagIssue{i, f.Name + " of etcd is accepted and has no effect: ksim does not model it", false, true})
+			}
+		}
+	}
+	if _, err := raft.CheckFlags(argv); err != nil {
+		issues = append(issues, flagIssue{0, err.Error(), true, false})
+	}
+	return issues
+}
+
+// lastPart is what pflag says about the value, without the names of Go's functions.
+func lastPart(err error) string {
+	text := err.Error()
+	for _, noise := range []string{"strconv.ParseInt: ", "strconv.ParseUint: ", "strconv.ParseBool: ", "time: "} {
+		text = strings.ReplaceAll(text, noise, "")
+	}
+	return text
+}

@@ -188,24 +188,19 @@ func (c *checker) checkFlags(in *Cluster, s *spec.Cluster) {
 				source.Suggest(component.Key.Text, Components()), listed(Components()))
 			continue
 		}
-		modelled, accepted, listed := componentFlags(component.Key.Text, release)
-		if !listed {
-			continue
-		}
-		known := append(slices.Clone(modelled), accepted...)
-		for _, flag := range component.Value.Pairs {
-			name := flag.Key.Text
-			switch {
-			case slices.Contains(modelled, name):
-				if err := checkFlagValue(component.Key.Text, release, name, flag.Value.Text); err != nil {
-					c.Problems.At(flag.Value, "%s: %v", name, err)
-				}
-			case slices.Contains(accepted, name):
-				c.Warnings = append(c.Warnings, source.Problem{File: c.from.Name, Line: flag.Key.Line, Column: flag.Key.Column,
-					Message: fmt.Sprintf("%s of %s is accepted and has no effect: ksim does not model it", name, component.Key.Text)})
-			default:
-				c.Problems.At(flag.Key, "%s %s has no flag %q%s", component.Key.Text, release.MinorVersion(), name,
-					source.Suggest(name, known))
+		pairs := component.Value.Pairs
+		for _, issue := range checkComponentFlags(component.Key.Text, release, in.Flags[component.Key.Text]) {
+			if issue.index >= len(pairs) {
+				continue
+			}
+			at := pairs[issue.index].Key
+			if issue.onValue {
+				at = pairs[issue.index].Value
+			}
+			if issue.warning {
+				c.Warnings = append(c.Warnings, source.Problem{File: c.from.Name, Line: at.Line, Column: at.Column, Message: issue.message})
+			} else {
+				c.Problems.At(at, "%s", issue.message)
 			}
 		}
 	}
