@@ -28,6 +28,8 @@ type world struct {
 	s      *Scheduler
 	// bindError, when set, is asked before each binding.
 	bindError func(pod string) error
+	// deciding, when set, is told of each binding before it is sent.
+	deciding func(pod string)
 	bound     []string // pod -> node, in order
 	uid       int
 }
@@ -41,6 +43,9 @@ type binder struct {
 func (b *binder) Start(r *api.Request, done func(*api.Response, error)) api.Cancel {
 	if r.Subresource != "binding" {
 		return b.Client.Start(r, done)
+	}
+	if b.w.deciding != nil {
+		b.w.deciding(r.Name)
 	}
 	b.Scope().After(b.w.server.Latency, "binding", func() {
 		binding := r.Object.(*corev1.Binding)
