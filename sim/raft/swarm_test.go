@@ -182,9 +182,10 @@ func runSwarm(t *testing.T, seed uint64) {
 			w.repair()
 		}
 	}
-	w.run(time.Second)
 	w.repair()
-	w.run(25 * time.Second)
+	w.run(15 * time.Second) // who was told to stop has stopped by then
+	w.repair()
+	w.run(15 * time.Second)
 	w.check(t)
 }
 
