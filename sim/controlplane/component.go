@@ -37,7 +37,7 @@ func NewFlags(program string) *Flags {
 func (f *Flags) Accept(names ...string) {
 	for _, name := range names {
 		f.accepted[name] = true
-		f.StringArray(name, nil, "accepted, not modelled")
+		f.Var(ignored{}, name, "")
 	}
 }
 
@@ -45,10 +45,16 @@ func (f *Flags) Accept(names ...string) {
 func (f *Flags) AcceptSwitches(names ...string) {
 	for _, name := range names {
 		f.accepted[name] = true
-		f.String(name, "false", "accepted, not modelled")
-		f.Lookup(name).NoOptDefVal = "true"
+		f.VarPF(ignored{}, name, "", "").NoOptDefVal = "true"
 	}
 }
+
+// ignored is the value of a flag without effect. It takes anything.
+type ignored struct{}
+
+func (ignored) String() string   { return "" }
+func (ignored) Set(string) error { return nil }
+func (ignored) Type() string     { return "string" }
 
 // Names returns the names of the flags that are modelled, and of those that are only accepted, both sorted.
 func (f *Flags) Names() (modelled, accepted []string) {

@@ -364,10 +364,13 @@ func (nc *nodeLifecycle) recordNotReady(h *nodeHealth, current *corev1.NodeCondi
 	message := fmt.Sprintf("Node %s status is now: NodeNotReady", h.name)
 	trace := sim.Event{Level: sim.Story, Object: nodeObject(h.name), Message: message}
 	if current.Status == corev1.ConditionUnknown {
-		silent := nc.kernel.Now().Sub(h.probe)
 		trace.Cause = nc.kernel.Trace().Silence(h.name, h.heartbeat)
 		trace.Since, trace.Wait, trace.Setting = h.heartbeat, nc.options.NodeMonitorGracePeriod, "node-monitor-grace-period"
-		trace.Message = fmt.Sprintf("%s: no heartbeat seen for %s, more than %s (node-monitor-grace-period)", message,
+		silent := nc.kernel.Now().Sub(h.probe)
+		if h.heartbeat != 0 {
+			silent = nc.kernel.Now().Sub(nc.kernel.Trace().Event(h.heartbeat).T)
+		}
+		trace.Message = fmt.Sprintf("%s: no heartbeat for %s; it may be silent for %s (node-monitor-grace-period)", message,
 			seconds(silent), seconds(trace.Wait))
 	} else if h.node != nil {
 		trace.Cause = api.CauseOf(nc.kernel, h.node)
