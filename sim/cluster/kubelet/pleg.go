@@ -62,7 +62,7 @@ func (kl *Kubelet) relist() {
 
 // relistPod looks at one pod at once, which a sync that did something asks for (RequestPodRelist).
 func (kl *Kubelet) relistPod(w *podWorker) {
-	w.relisted = kl.kernel.Now()
+	w.fresh = true
 	kl.lookedAt(w)
 }
 
@@ -105,8 +105,8 @@ func (kl *Kubelet) newerStatus(p *sim.Proc, w *podWorker) (containerd.PodStatus,
 	for {
 		now := p.Now()
 		up, since := kl.runtime.Up()
-		seen := max(lastTick(kl.loop, now, relistPeriod), w.relisted)
-		if up && (!w.synced && now >= kl.loop || w.synced && seen >= w.lastSync && seen >= since) {
+		seen := lastTick(kl.loop, now, relistPeriod)
+		if up && (!w.synced && now >= kl.loop || w.fresh || w.synced && seen > w.lastSync && seen >= since) {
 			return kl.runtime.Status(w.uid)
 		}
 		p.Sleep(nextTick(kl.loop, now.Add(time.Nanosecond), relistPeriod).Sub(now))

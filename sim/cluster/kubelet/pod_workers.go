@@ -68,7 +68,7 @@ type podWorker struct {
 
 	synced   bool     // at least once
 	lastSync sim.Time // end of the last sync
-	relisted sim.Time // when PLEG last looked at this pod on its own
+	fresh    bool     // PLEG has looked at this pod on its own since then
 	timer    sim.Timer
 	dirty    bool // something has changed since the last sync, or it failed
 	changes  int  // of its containers, as the runtime tells
@@ -260,7 +260,6 @@ func (w *podWorker) turn(p *sim.Proc) bool {
 	}
 	w.remember(&o)
 	err, phaseTransition := w.process(p, &o)
-	w.lastSync, w.synced = p.Now(), true
 	if w.finished {
 		return false
 	}
@@ -314,7 +313,7 @@ func (w *podWorker) process(p *sim.Proc, o *updateOptions) (err error, phaseTran
 	default:
 		var terminal, relist bool
 		terminal, relist, err = kl.syncPod(p, w, o, status)
-		w.lastSync = p.Now()
+		w.synced, w.lastSync, w.fresh = true, p.Now(), false
 		if terminal {
 			w.terminating, phaseTransition = true, true
 			w.grace = w.effectiveGrace(&updateOptions{pod: o.pod})
@@ -322,7 +321,9 @@ func (w *podWorker) process(p *sim.Proc, o *updateOptions) (err error, phaseTran
 		if relist && err == nil {
 			kl.relistPod(w)
 		}
+		return err, phaseTransition
 	}
+	w.synced, w.lastSync, w.fresh = true, p.Now(), false
 	return err, phaseTransition
 }
 
