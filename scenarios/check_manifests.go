@@ -17,13 +17,18 @@ import (
 
 // checkManifests reads every manifest as the API server will: known kinds, known fields, valid objects.
 func (c *checker) checkManifests() {
+	release, err := api.ParseRelease(c.Spec.Kubernetes)
+	if err != nil {
+		return // told already
+	}
 	for i := range c.Manifests {
 		text, name := c.Manifests[i], fmt.Sprintf("manifest-%d.yaml", i+1)
 		node := c.Place(&c.Manifests[i])
 		if text == "" {
 			continue
 		}
-		m := &manifestChecker{problems: &source.Problems{File: c.from.Name}, warnings: &source.Problems{}, place: node.Place}
+		m := &manifestChecker{problems: &source.Problems{File: c.from.Name}, warnings: &source.Problems{}, place: node.Place,
+			release: release}
 		if isPath(text) {
 			data, ok := c.beside(node, text)
 			if !ok {
@@ -52,6 +57,7 @@ func isPath(text string) bool {
 type manifestChecker struct {
 	problems *source.Problems
 	warnings *source.Problems // what is sound, and nothing acts on
+	release  *api.Release
 	place    func(offset int) (line, column int) // of an offset of the text; nil: the text is a file of its own
 	text     string
 	root     *source.Node // of the document
@@ -130,7 +136,7 @@ func (m *manifestChecker) checkObject() {
 		return
 	}
 	gvk := schema.FromAPIVersionAndKind(apiVersion.Text, kind.Text)
-	res := api.ResourceByGVK(gvk)
+	res := m.release.ResourceByGVK(gvk)
 	if res == nil {
 		m.unknownKind(apiVersion, kind)
 		return

@@ -224,6 +224,10 @@ type bundledName struct {
 // bundleNames reads which objects the manifests have.
 func (s *Scenario) bundleNames() []bundledName {
 	var names []bundledName
+	release, err := api.ParseRelease(s.Spec.Kubernetes)
+	if err != nil {
+		return nil // cannot be: the scenario was checked
+	}
 	for _, m := range s.Bundle {
 		for _, document := range separator.Split(m.Text, -1) {
 			var head struct {
@@ -233,7 +237,7 @@ func (s *Scenario) bundleNames() []bundledName {
 			if yaml.Unmarshal([]byte(document), &head) != nil || head.Kind == "" {
 				continue
 			}
-			res := api.ResourceByGVK(schema.FromAPIVersionAndKind(head.APIVersion, head.Kind))
+			res := release.ResourceByGVK(schema.FromAPIVersionAndKind(head.APIVersion, head.Kind))
 			if res == nil {
 				continue
 			}

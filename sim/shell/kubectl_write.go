@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"ksim/sim/api"
@@ -37,6 +38,10 @@ func fileFlags(f *pflag.FlagSet) {
 // documents reads the files of -f: paths, directories, or - for standard input.
 func (k *kubectl) documents() ([]document, error) {
 	files, _ := k.flags.GetStringSlice("filename") // cannot fail: the verb has the flag
+	release, err := api.ParseRelease(k.session.cluster.Spec().Kubernetes)
+	if err != nil {
+		return nil, err
+	}
 	var list []document
 	for _, name := range files {
 		text := k.stdin
@@ -51,7 +56,7 @@ func (k *kubectl) documents() ([]document, error) {
 			text = string(data)
 		}
 		for _, part := range splitDocuments(text) {
-			d, err := readDocument(shown, part)
+			d, err := readDocument(release, shown, part)
 			if err != nil {
 				return nil, err
 			}
@@ -75,7 +80,7 @@ func splitDocuments(text string) []string {
 	return parts
 }
 
-func readDocument(file, text string) ([]document, error) {
+func readDocument(release *api.Release, file, text string) ([]document, error) {
 	d := document{file: file}
 	if err := yaml.Unmarshal([]byte(text), &d.raw); err != nil {
 		return nil, usagef("error parsing %s: %v", file, err)
@@ -98,9 +103,9 @@ func readDocument(file, text string) ([]document, error) {
 			"off with --validate=false", file, message)
 	}
 	if kind == "List" {
-		return readItems(file, d.raw)
+		return readItems(release, file, d.raw)
 	}
-	d.resource = api.ResourceByGVK(schema.FromAPIVersionAndKind(apiVersion, kind))
+	d.resource = release.ResourceByGVK(schema.FromAPIVersionAndKind(apiVersion, kind))
 	if d.resource == nil {
 		meta, _ := d.raw["metadata"].(map[string]any)
 		name, _ := meta["name"].(string)
@@ -109,14 +114,33 @@ func readDocument(file, text string) ([]document, error) {
 			"ensure CRDs are installed first", name, namespace, file, kind, apiVersion)
 	}
 	d.object = d.resource.New()
-	if err := yaml.UnmarshalStrict([]byte(text), d.object); err != nil {
-		return nil, badRequest(d.resource, strings.ReplaceAll(err.Error(), "error unmarshaling JSON: while decoding JSON: json: ",
-			"strict decoding error: "))
+	if err := d.decode(text); err != nil {
+		return nil, inFile("creating", file, err)
 	}
 	return []document{d}, nil
 }
 
-func readItems(file string, list map[string]any) ([]document, error) {
+// decode fills in the object. What the server would refuse is refused with its words (apimachinery pkg/runtime/serializer).
+func (d *document) decode(text string) error {
+	encoded, err := yaml.YAMLToJSON([]byte(text))
+	if err != nil {
+		return badRequest(d.resource, err.Error())
+	}
+	strict, err := kjson.UnmarshalStrict(encoded, d.object)
+	if err != nil {
+		return badRequest(d.resource, err.Error())
+	}
+	if len(strict) == 0 {
+		return nil
+	}
+	var wrong []string
+	for _, problem := range strict {
+		wrong = append(wrong, problem.Error())
+	}
+	return badRequest(d.resource, "strict decoding error: "+strings.Join(wrong, ", "))
+}
+
+func readItems(release *api.Release, file string, list map[string]any) ([]document, error) {
 	items, _ := list["items"].([]any)
 	var all []document
 	for _, item := range items {
@@ -124,7 +148,7 @@ func readItems(file string, list map[string]any) ([]document, error) {
 		if err != nil {
 			return nil, usagef("error parsing %s: %v", file, err)
 		}
-		d, err := readDocument(file, string(text))
+		d, err := readDocument(release, file, string(text))
 		if err != nil {
 			return nil, err
 		}
