@@ -40,7 +40,7 @@ func (e *endpointReconciler) run(p *sim.Proc) {
 	if s.options.endpointReconciler == "none" {
 		return
 	}
-	for s.health(p, "readyz", "", "").Status != 200 {
+	for s.health(p, healthQuery{endpoint: "readyz"}).Status != 200 {
 		p.Sleep(readyPoll)
 	}
 	for next := p.Now(); ; {

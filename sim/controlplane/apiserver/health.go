@@ -1,8 +1,10 @@
 package apiserver
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -83,102 +85,132 @@ func (s *Server) handlePath(call *hardware.Call, r *api.Request) {
 	case path == "/version":
 		call.Reply(&api.Response{Status: 200, Body: s.version()})
 	case name == "healthz" || s.release.LivezReadyz && (name == "livez" || name == "readyz"):
-		s.scope.Go("health", func(p *sim.Proc) { call.Reply(s.health(p, name, single, query)) })
+		s.scope.Go("health", func(p *sim.Proc) { call.Reply(s.health(p, parseHealthQuery(name, single, query))) })
 	default:
 		call.Reply(&api.Response{Status: 404, Body: "404 page not found"})
 	}
 }
 
-// health runs the checks of an endpoint, one after the other as the real server does: an etcd without quorum costs two
-// seconds for each check of it.
-func (s *Server) health(p *sim.Proc, endpoint, single, query string) *api.Response {
-	excluded, verbose := sets.New[string](), false
-	for _, part := range strings.Split(query, "&") {
+// healthQuery is what a health request asks for.
+type healthQuery struct {
+	endpoint string // healthz, livez, readyz
+	single   string // one check: /livez/etcd
+	verbose  bool
+	excluded []string
+}
+
+func parseHealthQuery(endpoint, single, query string) healthQuery {
+	q := healthQuery{endpoint: endpoint, single: single}
+	for query != "" {
+		var part string
+		part, query, _ = strings.Cut(query, "&")
 		switch key, value, _ := strings.Cut(part, "="); key {
 		case "verbose":
-			verbose = true
+			q.verbose = true
 		case "exclude":
-			excluded.Insert(value)
+			q.excluded = append(q.excluded, value)
 		}
 	}
+	return q
+}
+
+// wants reports whether a check is part of the answer.
+func (q *healthQuery) wants(check string) bool {
+	return (q.single == "" || q.single == check) && !slices.Contains(q.excluded, check)
+}
+
+// health runs the checks of an endpoint. Those of etcd take time, one after the other: an etcd without quorum costs two
+// seconds each. The text is put together only when somebody is to see it.
+func (s *Server) health(p *sim.Proc, q healthQuery) *api.Response {
+	var etcd, readiness error
+	if q.wants(s.etcdHealth.name) {
+		etcd = s.etcdHealth.run(p)
+	}
+	if q.endpoint == "readyz" && q.wants(s.etcdReadiness.name) {
+		readiness = s.etcdReadiness.run(p)
+	}
+	if etcd == nil && readiness == nil && s.hooksDone && !s.terminating && !q.verbose &&
+		len(q.excluded) == 0 {
+		return &api.Response{Status: 200, Body: "ok"}
+	}
 	var text strings.Builder
-	failed, known := false, excluded.Clone()
-	for _, check := range s.checks(endpoint) {
+	failed, unknown := false, sets.New(q.excluded...)
+	for _, check := range s.checks(q.endpoint, etcd, readiness) {
 		switch {
-		case single != "" && check.name != single:
+		case q.single != "" && check.name != q.single:
 			continue
-		case excluded.Has(check.name):
-			known.Delete(check.name)
+		case slices.Contains(q.excluded, check.name):
+			unknown.Delete(check.name)
 			text.WriteString("[+]" + check.name + " excluded: ok\n")
-		case check.run(p) != nil:
+		case check.err != nil:
 			failed = true
 			text.WriteString("[-]" + check.name + " failed: reason withheld\n")
 		default:
 			text.WriteString("[+]" + check.name + " ok\n")
 		}
 	}
-	if known.Len() > 0 {
-		names := sets.List(known)
+	if unknown.Len() > 0 {
+		names := sets.List(unknown)
 		for i := range names {
-			names[i] = fmt.Sprintf("%q", names[i])
+			names[i] = strconv.Quote(names[i])
 		}
 		text.WriteString("warn: some health checks cannot be excluded: no matches for " + strings.Join(names, ", ") + "\n")
 	}
 	switch {
 	case failed:
-		return &api.Response{Status: 500, Body: text.String() + endpoint + " check failed\n"}
-	case !verbose:
+		return &api.Response{Status: 500, Body: text.String() + q.endpoint + " check failed\n"}
+	case !q.verbose:
 		return &api.Response{Status: 200, Body: "ok"}
 	}
-	return &api.Response{Status: 200, Body: text.String() + endpoint + " check passed\n"}
+	return &api.Response{Status: 200, Body: text.String() + q.endpoint + " check passed\n"}
 }
 
+// check is one check and what it found.
 type check struct {
 	name string
-	run  func(*sim.Proc) error
+	err  error
 }
 
-func passed(*sim.Proc) error { return nil }
-
-func unfinished(*sim.Proc) error { return errUnfinished }
-
-// checks lists what an endpoint looks at, in its order.
-func (s *Server) checks(endpoint string) []check {
-	list := []check{{"ping", passed}, {"log", passed}}
-	if endpoint != "readyz" { // added first of all when the server prepares to run
-		list = append(list, check{"loopback-serving-certificate", passed})
+// checks lists what an endpoint looks at, in its order, with what the two checks of etcd have found.
+func (s *Server) checks(endpoint string, etcd, readiness error) []check {
+	list := []check{{"ping", nil}, {"log", nil}}
+	if endpoint != "readyz" {
+		list = append(list, check{"loopback-serving-certificate", nil})
 	}
-	list = append(list, check{"etcd", s.etcdHealth.run})
+	list = append(list, check{s.etcdHealth.name, etcd})
 	if endpoint == "readyz" {
-		list = append(list, check{"etcd-readiness", s.etcdReadiness.run}, check{"informer-sync", func(*sim.Proc) error {
-			if s.unreadyCaches > 0 {
-				return fmt.Errorf("%d informers not started yet", s.unreadyCaches)
-			}
-			return nil
-		}})
+		list = append(list, check{s.etcdReadiness.name, readiness}, check{"informer-sync", s.informerSync()})
 	}
 	for _, hook := range hooks {
-		list = append(list, check{hookPrefix + hook, func(*sim.Proc) error { return s.hookState(hook) }})
+		if hook == hookPriorityClasses && endpoint == "readyz" && !s.rolesMade {
+			list = append(list, check{hookPrefix + hookRoles, errUnfinished})
+		}
+		list = append(list, check{hookPrefix + hook, s.hookState(hook)})
 		if hook == "kube-apiserver-autoregistration" {
-			list = append(list, check{afterAutoregistration, func(*sim.Proc) error { return s.hookState(hook) }})
+			list = append(list, check{afterAutoregistration, s.hookState(hook)})
 		}
 	}
 	if endpoint == "readyz" {
-		if !s.rolesKnown || !s.rolesMade {
-			at := slices.IndexFunc(list, func(c check) bool { return c.name == hookPrefix+hookPriorityClasses })
-			list = slices.Insert(list, at, check{hookPrefix + hookRoles, unfinished})
+		var stopping error
+		if s.terminating {
+			stopping = errTerminating
 		}
-		list = append(list, check{"shutdown", func(*sim.Proc) error {
-			if s.terminating {
-				return fmt.Errorf("process is shutting down")
-			}
-			return nil
-		}})
+		list = append(list, check{"shutdown", stopping})
 	}
 	return list
 }
 
-var errUnfinished = fmt.Errorf("not finished")
+func (s *Server) informerSync() error {
+	if s.unreadyCaches == 0 || s.hooksDone { // the informers keep what they have once had
+		return nil
+	}
+	return fmt.Errorf("%d informers not started yet", s.unreadyCaches)
+}
+
+var (
+	errUnfinished  = errors.New("not finished")
+	errTerminating = errors.New("process is shutting down")
+)
 
 func (s *Server) hookState(hook string) error {
 	if s.hooksDone || s.doneHooks[hook] {

@@ -73,7 +73,10 @@ func (v *View) Ready() bool {
 // Changes counts what may have changed the answer.
 func (v *View) Changes() uint64 { return v.changes }
 
-func (v *View) note() { v.changes++ }
+func (v *View) note() {
+	v.changes++
+	v.server.process.Changed()
+}
 
 // Main is kube-apiserver of a version (v1.36.0), as a process runs it: argv is its arguments without the program's name.
 // A version that ksim does not know ends the process.
