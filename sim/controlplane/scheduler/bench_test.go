@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 	"ksim/sim/controlplane/scheduler/queue"
 )
 
@@ -35,16 +35,17 @@ func BenchmarkSchedule(b *testing.B) {
 				app := fmt.Sprintf("app-%d", i%50)
 				p := pod(fmt.Sprintf("web-%d", i), 10, func(p *corev1.Pod) {
 					p.Labels = map[string]string{"app": app}
-					p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: app, Controller: &yes}}
+					p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: app,
+						Controller: &yes}}
 				})
 				p.UID = types.UID(p.Name)
-				pods[i] = &queue.QueuedPodInfo{PodInfo: framework.NewPodInfo(p, w.s.features)}
+				pods[i] = &queue.QueuedPodInfo{PodInfo: fwk.NewPodInfo(p, w.s.features)}
 			}
 			b.ReportAllocs()
 			b.ResetTimer()
 			for i := range b.N {
-				var d framework.Diagnosis
-				node, err := w.s.schedulePod(&framework.CycleState{}, pods[i], &d)
+				var d fwk.Diagnosis
+				node, err := w.s.schedulePod(&fwk.CycleState{}, pods[i], &d)
 				require.NoError(b, err)
 				if node != nil {
 					w.s.cache.AssumePod(pods[i].PodInfo, node.Name())

@@ -12,7 +12,7 @@ import (
 	"ksim/sim"
 	"ksim/sim/api"
 	"ksim/sim/controlplane"
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 	"ksim/sim/controlplane/scheduler/queue"
 )
 
@@ -72,7 +72,7 @@ func (s *Scheduler) handleSchedulingFailure(p *sim.Proc, info *queue.QueuedPodIn
 		s.queue.Done(info.Pod.UID)
 		return
 	}
-	info.PodInfo = framework.NewPodInfo(pod, s.features)
+	info.PodInfo = fwk.NewPodInfo(pod, s.features)
 	info.UnschedulablePlugins = f.plugins
 	info.Failed = s.tellFailure(pod, info, f.message)
 	s.kernel.Because(info.Failed)

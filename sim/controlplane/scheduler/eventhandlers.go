@@ -6,13 +6,13 @@ import (
 
 	"ksim/sim/api"
 	"ksim/sim/controlplane"
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 	"ksim/sim/controlplane/scheduler/plugins"
 	"ksim/sim/controlplane/scheduler/queue"
 )
 
-// Models kube-scheduler's event handlers (pkg/scheduler/eventhandlers.go, v1.36). Leaves out: volumes, CSI drivers, devices,
-// pod groups.
+// Models kube-scheduler's event handlers (pkg/scheduler/eventhandlers.go, v1.36). Leaves out: volumes, CSI drivers,
+// devices, pod groups.
 
 func (s *Scheduler) addEventHandlers() {
 	inf := &s.informers
@@ -22,28 +22,28 @@ func (s *Scheduler) addEventHandlers() {
 		OnDelete: func(pod *corev1.Pod, _ bool) { s.deletePod(pod) }})
 	inf.claims.Handle(controlplane.Handler[*corev1.PersistentVolumeClaim]{
 		OnAdd: func(claim *corev1.PersistentVolumeClaim) {
-			s.move(framework.Change{Event: event(framework.PersistentVolumeClaim, framework.Add), NewPVC: claim})
+			s.move(fwk.Change{Event: event(fwk.PersistentVolumeClaim, fwk.Add), NewPVC: claim})
 		},
 		OnUpdate: func(old, claim *corev1.PersistentVolumeClaim) {
-			s.move(framework.Change{Event: event(framework.PersistentVolumeClaim, framework.Update), OldPVC: old,
+			s.move(fwk.Change{Event: event(fwk.PersistentVolumeClaim, fwk.Update), OldPVC: old,
 				NewPVC: claim})
 		}})
 	inf.classes.Handle(controlplane.Handler[*storagev1.StorageClass]{
 		OnAdd: func(*storagev1.StorageClass) {
-			s.move(framework.Change{Event: event(framework.StorageClass, framework.Add)})
+			s.move(fwk.Change{Event: event(fwk.StorageClass, fwk.Add)})
 		}})
 	if !s.features.EventsPerPlugin { // Services mattered to ServiceAffinity
-		changed := func() { s.move(framework.Change{Event: event(framework.Service, framework.Update)}) }
+		changed := func() { s.move(fwk.Change{Event: event(fwk.Service, fwk.Update)}) }
 		inf.services.Handle(controlplane.Handler[*corev1.Service]{OnAdd: func(*corev1.Service) { changed() },
 			OnUpdate: func(_, _ *corev1.Service) { changed() }, OnDelete: func(*corev1.Service, bool) { changed() }})
 	}
 }
 
-func event(resource framework.EventResource, action framework.ActionType) framework.ClusterEvent {
-	return framework.ClusterEvent{Resource: resource, Action: action}
+func event(resource fwk.EventResource, action fwk.ActionType) fwk.ClusterEvent {
+	return fwk.ClusterEvent{Resource: resource, Action: action}
 }
 
-func (s *Scheduler) move(change framework.Change) {
+func (s *Scheduler) move(change fwk.Change) {
 	if !s.queue.Idle() {
 		s.queue.MoveAllToActiveOrBackoffQueue(change, nil)
 	}
@@ -52,7 +52,7 @@ func (s *Scheduler) move(change framework.Change) {
 func (s *Scheduler) addNodeToCache(node *corev1.Node) {
 	s.cache.AddNode(node)
 	if !s.queue.Idle() {
-		s.queue.MoveAllToActiveOrBackoffQueue(framework.Change{Event: event(framework.Node, framework.Add), NewNode: node},
+		s.queue.MoveAllToActiveOrBackoffQueue(fwk.Change{Event: event(fwk.Node, fwk.Add), NewNode: node},
 			s.preCheckForNode(node.Name))
 	}
 }
@@ -62,14 +62,14 @@ func (s *Scheduler) updateNodeInCache(old, node *corev1.Node) {
 	if s.queue.Idle() {
 		return
 	}
-	for _, happened := range framework.NodeSchedulingPropertiesChange(old, node) {
-		s.queue.MoveAllToActiveOrBackoffQueue(framework.Change{Event: happened, OldNode: old, NewNode: node},
+	for _, happened := range fwk.NodeSchedulingPropertiesChange(old, node) {
+		s.queue.MoveAllToActiveOrBackoffQueue(fwk.Change{Event: happened, OldNode: old, NewNode: node},
 			s.preCheckForNode(node.Name))
 	}
 }
 
 func (s *Scheduler) deleteNodeFromCache(node *corev1.Node) {
-	s.move(framework.Change{Event: event(framework.Node, framework.Delete), OldNode: node})
+	s.move(fwk.Change{Event: event(fwk.Node, fwk.Delete), OldNode: node})
 	s.cache.RemoveNode(node)
 }
 
@@ -79,7 +79,7 @@ func (s *Scheduler) preCheckForNode(name string) queue.PreEnqueueCheck {
 		return nil
 	}
 	node := s.cache.Node(name)
-	return func(pod *framework.PodInfo) bool {
+	return func(pod *fwk.PodInfo) bool {
 		if node == nil || !plugins.AdmissionCheck(pod, node) {
 			return false
 		}
@@ -100,7 +100,7 @@ func (s *Scheduler) addPod(pod *corev1.Pod) {
 	case assigned(pod):
 		s.addAssignedPodToCache(pod)
 	case responsible(pod):
-		s.queue.Add(framework.NewPodInfo(pod, s.features))
+		s.queue.Add(fwk.NewPodInfo(pod, s.features))
 	}
 }
 
@@ -132,12 +132,12 @@ func (s *Scheduler) deletePod(pod *corev1.Pod) {
 	}
 }
 
-func assignedPodDelete(pod *corev1.Pod) framework.Change {
-	return framework.Change{Event: event(framework.AssignedPod, framework.Delete), OldPod: pod}
+func assignedPodDelete(pod *corev1.Pod) fwk.Change {
+	return fwk.Change{Event: event(fwk.AssignedPod, fwk.Delete), OldPod: pod}
 }
 
 func lowerOrEqualPriority(than *corev1.Pod) queue.PreEnqueueCheck {
-	return func(pod *framework.PodInfo) bool { return framework.Priority(pod.Pod) <= framework.Priority(than) }
+	return func(pod *fwk.PodInfo) bool { return fwk.Priority(pod.Pod) <= fwk.Priority(than) }
 }
 
 // forgetDeletedPod frees the room of a pod that is deleted while its binding is under way.
@@ -151,10 +151,10 @@ func (s *Scheduler) forgetDeletedPod(pod *corev1.Pod) {
 func (s *Scheduler) addAssignedPodToCache(pod *corev1.Pod) {
 	delete(s.told, pod.UID)
 	s.cache.AddPod(pod)
-	s.tellOfAssigned(framework.Change{Event: event(framework.AssignedPod, framework.Add), NewPod: pod})
+	s.tellOfAssigned(fwk.Change{Event: event(fwk.AssignedPod, fwk.Add), NewPod: pod})
 }
 
-func (s *Scheduler) tellOfAssigned(change framework.Change) {
+func (s *Scheduler) tellOfAssigned(change fwk.Change) {
 	if s.queue.Idle() {
 		return
 	}
@@ -174,8 +174,8 @@ func (s *Scheduler) updateAssignedPodInCache(old, pod *corev1.Pod) {
 	if s.queue.Idle() {
 		return
 	}
-	for _, happened := range framework.PodSchedulingPropertiesChange(old, pod) {
-		s.tellOfAssigned(framework.Change{Event: happened, OldPod: old, NewPod: pod})
+	for _, happened := range fwk.PodSchedulingPropertiesChange(old, pod) {
+		s.tellOfAssigned(fwk.Change{Event: happened, OldPod: old, NewPod: pod})
 	}
 }
 
@@ -189,7 +189,7 @@ func (s *Scheduler) updatePodInSchedulingQueue(old, pod *corev1.Pod) {
 		}
 		return
 	}
-	s.queue.Update(old, framework.NewPodInfo(pod, s.features))
+	s.queue.Update(old, fwk.NewPodInfo(pod, s.features))
 	if old.Status.NominatedNodeName != "" && old.Status.NominatedNodeName != pod.Status.NominatedNodeName {
 		s.queue.MoveAllToActiveOrBackoffQueue(assignedPodDelete(old), lowerOrEqualPriority(old))
 	}

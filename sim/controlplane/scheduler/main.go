@@ -11,12 +11,12 @@ import (
 	"ksim/sim"
 	"ksim/sim/api"
 	"ksim/sim/controlplane"
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 	"ksim/sim/hardware"
 )
 
-// Models kube-scheduler's main (cmd/kube-scheduler/app/server.go, options, v1.36): flags, health port, caches before leader
-// election, exits. Leaves out: --config beyond the fields of configuration, --write-config-to, metrics.
+// Models kube-scheduler's main (cmd/kube-scheduler/app/server.go, options, v1.36): flags, health port, caches before
+// leader election, exits. Leaves out: --config beyond the fields of configuration, --write-config-to, metrics.
 
 // securePort is where health is served (pkg/scheduler/apis/config DefaultKubeSchedulerPort).
 const securePort = 10259
@@ -47,7 +47,7 @@ func Flags(release *api.Release) (modelled, accepted []string) {
 }
 
 func newFlags(release *api.Release) *flags {
-	f := &flags{Options: defaultOptions(framework.FeaturesOf(release)), port: securePort, leaderElect: true,
+	f := &flags{Options: defaultOptions(fwk.FeaturesOf(release)), port: securePort, leaderElect: true,
 		leaderElection: controlplane.DefaultLeaderElection("kube-scheduler")}
 	f.leaderElection.ResourceLock = string(release.LeaderElectLock)
 	f.leaderElection.FastPath = release.LeaderElectFastPath
@@ -66,7 +66,8 @@ func (f *flags) set(release *api.Release) *controlplane.Flags {
 	set.Var(&f.QPS, "kube-api-qps", "")
 	set.IntVar(&f.Burst, "kube-api-burst", f.Burst, "")
 	if release.Minor >= 24 {
-		set.DurationVar(&f.PodMaxInUnschedulablePods, "pod-max-in-unschedulable-pods-duration", f.PodMaxInUnschedulablePods, "")
+		set.DurationVar(&f.PodMaxInUnschedulablePods, "pod-max-in-unschedulable-pods-duration",
+			f.PodMaxInUnschedulablePods, "")
 	}
 	controlplane.AddLeaderElectionFlags(set, &f.leaderElect, &f.leaderElection)
 	set.AcceptSwitches("authentication-skip-lookup", "authentication-tolerate-lookup-failure", "contention-profiling",
@@ -82,8 +83,8 @@ func (f *flags) set(release *api.Release) *controlplane.Flags {
 		"tls-curve-preferences", "tls-min-version", "tls-private-key-file", "tls-sni-cert-key", "v", "vmodule",
 		"write-config-to")
 	if release.Minor < 26 { // klog's own, and those of the insecure port and of policies
-		set.AcceptSwitches("logtostderr", "alsologtostderr", "add-dir-header", "skip-headers", "skip-log-headers", "one-output",
-			"use-legacy-policy-config")
+		set.AcceptSwitches("logtostderr", "alsologtostderr", "add-dir-header", "skip-headers", "skip-log-headers",
+			"one-output", "use-legacy-policy-config")
 		set.Accept("address", "port", "algorithm-provider", "policy-config-file", "policy-configmap",
 			"policy-configmap-namespace", "scheduler-name", "hard-pod-affinity-symmetric-weight", "lock-object-name",
 			"lock-object-namespace", "log-backtrace-at", "log-dir", "log-file", "log-file-max-size", "stderrthreshold",

@@ -8,7 +8,7 @@ import (
 	"ksim/sim"
 	"ksim/sim/api"
 	"ksim/sim/controlplane"
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 // Models kube-scheduler's preemption executor (pkg/scheduler/framework/preemption/executor.go, v1.36; in the scheduling
@@ -18,7 +18,7 @@ import (
 type preemption struct{ last *corev1.Pod }
 
 // preempt has the victims deleted: beside the cycle, or, up to v1.32, within it; then an error ends the cycle.
-func (s *Scheduler) preempt(p *sim.Proc, pod *framework.PodInfo, result *framework.PostFilterResult) error {
+func (s *Scheduler) preempt(p *sim.Proc, pod *fwk.PodInfo, result *fwk.PostFilterResult) error {
 	var victims []*corev1.Pod
 	for _, victim := range result.Victims {
 		if victim.DeletionTimestamp == nil {
@@ -94,7 +94,7 @@ func (s *Scheduler) preemptPod(p *sim.Proc, pod, victim *corev1.Pod, node string
 	s.recorder.Record(controlplane.Event{Resource: api.Pods, Object: victim, Reason: "Preempted",
 		Message: s.preemptedMessage(pod, node), Trace: sim.Event{Level: sim.Story, Related: api.EventName(pod),
 			Message: fmt.Sprintf("Preempted by %s/%s (priority %d) on node %s", pod.Namespace, pod.Name,
-				framework.Priority(pod), node)}})
+				fwk.Priority(pod), node)}})
 	return nil
 }
 
@@ -118,8 +118,8 @@ func (s *Scheduler) preemptedMessage(pod *corev1.Pod, node string) string {
 
 // clearLowerNominations takes the node away from pods of lower priority that wait for it: they would not fit any more.
 func (s *Scheduler) clearLowerNominations(p *sim.Proc, pod *corev1.Pod, node string) {
-	for _, other := range append([]*framework.PodInfo(nil), s.queue.NominatedPodsForNode(node)...) {
-		if framework.Priority(other.Pod) >= framework.Priority(pod) || other.Pod.Status.NominatedNodeName == "" {
+	for _, other := range append([]*fwk.PodInfo(nil), s.queue.NominatedPodsForNode(node)...) {
+		if fwk.Priority(other.Pod) >= fwk.Priority(pod) || other.Pod.Status.NominatedNodeName == "" {
 			continue
 		}
 		var patch podStatusPatch

@@ -21,7 +21,8 @@ func (w *world) eventsOf(reason string) (objects []string) {
 	return objects
 }
 
-// A pod of high priority takes the place of one of low priority, which gets its grace period; meanwhile the room is kept.
+// A pod of high priority takes the place of one of low priority, which gets its grace period; meanwhile the room is
+// kept.
 func TestPreemptionMakesRoom(t *testing.T) {
 	for _, minor := range []int{20, 28, 31, 36} {
 		t.Run(fmt.Sprintf("v1.%d", minor), func(t *testing.T) {
@@ -42,7 +43,8 @@ func TestPreemptionMakesRoom(t *testing.T) {
 			w.run(12 * time.Second)
 			assert.Equal(t, "worker-2", w.nodeOf("high"))
 			assert.Equal(t, "", w.nodeOf("rival"))
-			assert.Equal(t, []string{"pod/default/low-2", "pod/default/low-1"}, w.eventsOf("Preempted"), "the rival preempts, too")
+			assert.Equal(t, []string{"pod/default/low-2", "pod/default/low-1"}, w.eventsOf("Preempted"),
+				"the rival preempts, too")
 		})
 	}
 }
@@ -112,9 +114,8 @@ func TestPreemptionChoosesTheNode(t *testing.T) {
 func TestPreemptionSparesTheImportant(t *testing.T) {
 	w := newWorld(t, 1, 36)
 	w.put(node("worker-1", "a"))
-	for i, p := range []int32{1, 5, 9} {
+	for _, p := range []int32{1, 5, 9} {
 		w.put(pod(fmt.Sprintf("prio-%d", p), 1000, on("worker-1"), priority(p)))
-		_ = i
 	}
 	w.run(time.Second)
 	w.put(pod("high", 2000, priority(100)))

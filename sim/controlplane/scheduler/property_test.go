@@ -11,11 +11,12 @@ import (
 	"pgregory.net/rapid"
 
 	"ksim/sim/api"
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
-// Whatever happens to nodes and pods: a pod is never bound to a node that is cordoned, repels it or has no room at that
-// instant, as the scheduler knew it; what counts on nodes is what is bound; and in the end nobody who fits is left over.
+// Whatever happens to nodes and pods: a pod is never bound to a node that is cordoned, repels it or has no room at
+// that instant, as the scheduler knew it; what counts on nodes is what is bound; and in the end nobody who fits is
+// left over.
 func TestNeverBindsWhereAFilterRefuses(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		minor := rapid.SampledFrom([]int{20, 24, 31, 32, 36}).Draw(r, "minor")
@@ -102,14 +103,14 @@ func (m *machine) checkBinding(r *rapid.T, name string) {
 		return
 	}
 	require.False(r, on.Node().Spec.Unschedulable, "%s goes to %s, which is cordoned", name, on.Name())
-	_, repelled := framework.FindUntoleratedTaint(on.Node().Spec.Taints, nil)
+	_, repelled := fwk.FindUntoleratedTaint(on.Node().Spec.Taints, nil)
 	require.False(r, repelled, "%s goes to %s, which repels it", name, on.Name())
 }
 
 // checkCache compares what counts on nodes with the pods, one by one.
 func (m *machine) checkCache(r *rapid.T) {
 	s := m.w.s
-	counted := s.cache.CountPods("default", framework.Selector{Text: "app=web",
+	counted := s.cache.CountPods("default", fwk.Selector{Text: "app=web",
 		Match: func(l map[string]string) bool { return l["app"] == "web" }})
 	for _, n := range s.cache.Nodes() {
 		milliCPU := int64(0)
@@ -129,8 +130,8 @@ func (m *machine) checkNobodyIsForgotten(r *rapid.T) {
 			continue
 		}
 		require.True(r, s.queue.Holds(p.UID), "%s is in no queue", p.Name)
-		state := &framework.CycleState{}
-		info := framework.NewPodInfo(p, s.features)
+		state := &fwk.CycleState{}
+		info := fwk.NewPodInfo(p, s.features)
 		if _, _, status := s.framework.RunPreFilterPlugins(state, info); status != nil {
 			continue
 		}

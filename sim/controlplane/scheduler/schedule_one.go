@@ -9,7 +9,7 @@ import (
 	"ksim/sim"
 	"ksim/sim/api"
 	"ksim/sim/controlplane"
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 	"ksim/sim/controlplane/scheduler/queue"
 )
 
@@ -37,8 +37,8 @@ func (s *Scheduler) scheduleOne(p *sim.Proc, info *queue.QueuedPodInfo) {
 		s.queue.Done(pod.UID)
 		return
 	}
-	state := &framework.CycleState{}
-	var d framework.Diagnosis
+	state := &fwk.CycleState{}
+	var d fwk.Diagnosis
 	node, err := s.schedulePod(state, info, &d)
 	switch {
 	case errors.Is(err, errNoNodesAvailable):
@@ -67,7 +67,7 @@ func (s *Scheduler) explain(p *sim.Proc, info *queue.QueuedPodInfo) {
 }
 
 // postFilter tries to make room for a pod that fits nowhere.
-func (s *Scheduler) postFilter(p *sim.Proc, state *framework.CycleState, info *queue.QueuedPodInfo, d *framework.Diagnosis) {
+func (s *Scheduler) postFilter(p *sim.Proc, state *fwk.CycleState, info *queue.QueuedPodInfo, d *fwk.Diagnosis) {
 	nodes := len(s.cache.Nodes())
 	result, status := s.framework.RunPostFilterPlugins(state, info.PodInfo, d.NodeToStatus)
 	f := failure{reason: corev1.PodReasonUnschedulable, plugins: d.UnschedulablePlugins}
@@ -99,8 +99,8 @@ func joinReasons(reasons []string) string {
 }
 
 // schedulePod returns the best node for a pod; nil and a diagnosis when there is none.
-func (s *Scheduler) schedulePod(state *framework.CycleState, info *queue.QueuedPodInfo, d *framework.Diagnosis) (
-	*framework.NodeInfo, error) {
+func (s *Scheduler) schedulePod(state *fwk.CycleState, info *queue.QueuedPodInfo, d *fwk.Diagnosis) (
+	*fwk.NodeInfo, error) {
 	if len(s.cache.Nodes()) == 0 {
 		return nil, errNoNodesAvailable
 	}
@@ -115,8 +115,8 @@ func (s *Scheduler) schedulePod(state *framework.CycleState, info *queue.QueuedP
 }
 
 // findNodesThatFitPod returns enough nodes that all filters accept, looking on where the last cycle stopped.
-func (s *Scheduler) findNodesThatFitPod(state *framework.CycleState, pod *framework.PodInfo, d *framework.Diagnosis) (
-	[]*framework.NodeInfo, error) {
+func (s *Scheduler) findNodesThatFitPod(state *fwk.CycleState, pod *fwk.PodInfo, d *fwk.Diagnosis) (
+	[]*fwk.NodeInfo, error) {
 	all := s.cache.Nodes()
 	s.statuses.Reset(all)
 	d.NodeToStatus = &s.statuses
@@ -133,7 +133,7 @@ func (s *Scheduler) findNodesThatFitPod(state *framework.CycleState, pod *framew
 	// What a pod was nominated to is most likely the only node that has room for it.
 	if nominated := s.cache.Node(pod.Pod.Status.NominatedNodeName); nominated != nil {
 		if s.framework.RunFilterPluginsWithNominatedPods(state, pod, nominated) == nil {
-			return []*framework.NodeInfo{nominated}, nil
+			return []*fwk.NodeInfo{nominated}, nil
 		}
 	}
 	nodes := all
@@ -145,7 +145,7 @@ func (s *Scheduler) findNodesThatFitPod(state *framework.CycleState, pod *framew
 			}
 		}
 		d.UnschedulablePlugins = append(d.UnschedulablePlugins, by...)
-		s.statuses.SetAbsent(framework.NewStatus(framework.UnschedulableAndUnresolvable, "",
+		s.statuses.SetAbsent(fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "",
 			fmt.Sprintf("node(s) didn't satisfy plugin(s) %v", by)))
 	}
 	feasible := s.findNodesThatPassFilters(state, pod, d, nodes)
@@ -153,10 +153,10 @@ func (s *Scheduler) findNodesThatFitPod(state *framework.CycleState, pod *framew
 	return feasible, nil
 }
 
-// findNodesThatPassFilters filters until it has found enough. Upstream does so with 16 workers, which changes the order of
-// what is found, not what.
-func (s *Scheduler) findNodesThatPassFilters(state *framework.CycleState, pod *framework.PodInfo, d *framework.Diagnosis,
-	nodes []*framework.NodeInfo) []*framework.NodeInfo {
+// findNodesThatPassFilters filters until it has found enough. Upstream does so with 16 workers, which changes the
+// order of what is found, not what.
+func (s *Scheduler) findNodesThatPassFilters(state *fwk.CycleState, pod *fwk.PodInfo, d *fwk.Diagnosis,
+	nodes []*fwk.NodeInfo) []*fwk.NodeInfo {
 	enough := s.numFeasibleNodesToFind(len(nodes))
 	s.feasible = s.feasible[:0]
 	for i := range nodes {
@@ -188,7 +188,7 @@ func (s *Scheduler) numFeasibleNodesToFind(nodes int) int {
 }
 
 // selectHost returns a node with the highest score, each such with the same probability.
-func (s *Scheduler) selectHost(nodes []*framework.NodeInfo, scores []int64) *framework.NodeInfo {
+func (s *Scheduler) selectHost(nodes []*fwk.NodeInfo, scores []int64) *fwk.NodeInfo {
 	best, ties := 0, 1
 	for i := 1; i < len(nodes); i++ {
 		switch {
@@ -204,7 +204,7 @@ func (s *Scheduler) selectHost(nodes []*framework.NodeInfo, scores []int64) *fra
 }
 
 // assume counts the pod on its node from now on, so that the next pod is scheduled without waiting for the binding.
-func (s *Scheduler) assume(info *queue.QueuedPodInfo, node *framework.NodeInfo) {
+func (s *Scheduler) assume(info *queue.QueuedPodInfo, node *fwk.NodeInfo) {
 	s.cache.AssumePod(info.PodInfo, node.Name())
 	s.queue.DeleteNominatedPodIfExists(info.Pod.UID)
 }

@@ -14,7 +14,7 @@ import (
 	"ksim/sim/api"
 	"ksim/sim/controlplane"
 	"ksim/sim/controlplane/scheduler/cache"
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 	"ksim/sim/controlplane/scheduler/plugins"
 	"ksim/sim/controlplane/scheduler/queue"
 )
@@ -33,7 +33,7 @@ type Options struct {
 	Burst                     int
 }
 
-func defaultOptions(f *framework.Features) Options {
+func defaultOptions(f *fwk.Features) Options {
 	return Options{
 		PodInitialBackoff: queue.DefaultPodInitialBackoff, PodMaxBackoff: queue.DefaultPodMaxBackoff,
 		PodMaxInUnschedulablePods: f.PodMaxInUnschedulablePods,
@@ -48,7 +48,7 @@ type Scheduler struct {
 	client   api.Client
 	scope    *sim.Scope
 	kernel   *sim.Kernel
-	features *framework.Features
+	features *fwk.Features
 	options  Options
 	random   *sim.Stream
 	recorder *controlplane.Recorder
@@ -57,12 +57,12 @@ type Scheduler struct {
 
 	cache     *cache.Cache
 	queue     *queue.PriorityQueue
-	framework *framework.Framework
+	framework *fwk.Framework
 	informers informers
 
 	nextStartNodeIndex int
-	statuses           framework.NodeToStatus // of the last cycle
-	feasible           []*framework.NodeInfo
+	statuses           fwk.NodeToStatus // of the last cycle
+	feasible           []*fwk.NodeInfo
 
 	preempting   map[types.UID]*preemption
 	told         map[types.UID]string // the last FailedScheduling message in the story
@@ -88,14 +88,14 @@ type informers struct {
 // New makes a scheduler for a release; Start starts its informers, Run schedules.
 func New(client api.Client, release *api.Release, options Options, now func() time.Time) *Scheduler {
 	scope := client.Scope()
-	s := &Scheduler{client: client, scope: scope, kernel: scope.Kernel(), features: framework.FeaturesOf(release),
+	s := &Scheduler{client: client, scope: scope, kernel: scope.Kernel(), features: fwk.FeaturesOf(release),
 		options: options, random: scope.Rand(scope.Path() + "/scheduling"), now: now,
 		recorder:   controlplane.NewRecorder(client, defaultSchedulerName).On("", now),
 		limiter:    newLimiter(scope, options.QPS, options.Burst),
 		preempting: map[types.UID]*preemption{}, told: map[types.UID]string{}}
 	s.cache = cache.New(s.features)
 	s.newInformers()
-	s.framework = framework.New(s.cache, s.listers())
+	s.framework = fwk.New(s.cache, s.listers())
 	s.framework.Use(plugins.Default(s.framework, s.features)...)
 	s.queue = queue.New(queue.Config{Scope: scope, Features: s.features, PodInitialBackoff: options.PodInitialBackoff,
 		PodMaxBackoff: options.PodMaxBackoff, PodMaxInUnschedulablePods: options.PodMaxInUnschedulablePods,
@@ -157,9 +157,9 @@ func (s *Scheduler) Run(p *sim.Proc) {
 const cycleTime = time.Millisecond
 
 // listers gives plugins what they ask of informers, queue and clock.
-func (s *Scheduler) listers() *framework.Listers {
+func (s *Scheduler) listers() *fwk.Listers {
 	inf := &s.informers
-	return &framework.Listers{
+	return &fwk.Listers{
 		Services:              inf.servicesIn.Get,
 		ReplicationController: named(inf.controllers),
 		ReplicaSet:            named(inf.replicaSets),
@@ -175,7 +175,7 @@ func (s *Scheduler) listers() *framework.Listers {
 			class, _ := inf.classes.Named("", name)
 			return class
 		},
-		NominatedPodsOnNode: func(node string) []*framework.PodInfo { return s.queue.NominatedPodsForNode(node) },
+		NominatedPodsOnNode: func(node string) []*fwk.PodInfo { return s.queue.NominatedPodsForNode(node) },
 		Preempting:          s.isRunningPreemption,
 		RandomBelow:         s.random.IntN,
 		Now:                 func() int64 { return s.now().UnixNano() },

@@ -30,8 +30,8 @@ type world struct {
 	bindError func(pod string) error
 	// deciding, when set, is told of each binding before it is sent.
 	deciding func(pod string)
-	bound     []string // pod -> node, in order
-	uid       int
+	bound    []string // pod -> node, in order
+	uid      int
 }
 
 // binder adds the binding subresource to the fake API server.
@@ -135,10 +135,12 @@ func cordoned(n *corev1.Node) { n.Spec.Unschedulable = true }
 
 // pod makes a pod of app web that asks for some CPU.
 func pod(name string, milliCPU int64, change ...func(*corev1.Pod)) *corev1.Pod {
-	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, Labels: map[string]string{"app": "web"}}}
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name,
+		Labels: map[string]string{"app": "web"}}}
 	c := corev1.Container{Name: "c", Image: "nginx:1.28"}
 	if milliCPU > 0 {
-		c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: *resource.NewMilliQuantity(milliCPU, resource.DecimalSI)}
+		c.Resources.Requests = corev1.ResourceList{
+			corev1.ResourceCPU: *resource.NewMilliQuantity(milliCPU, resource.DecimalSI)}
 	}
 	p.Spec.Containers = []corev1.Container{c}
 	p.Spec.SchedulerName = "default-scheduler"
@@ -208,8 +210,9 @@ func TestFailedSchedulingSaysWhatTheRealOneSays(t *testing.T) {
 		want   string
 	}{
 		{"no node matches", 36, pod("nowhere", 0, nodeSelector("nobody", "here")), false,
-			"0/5 nodes are available: 1 node(s) had untolerated taint(s), 4 node(s) didn't match Pod's node affinity/selector. " +
-				"no new claims to deallocate, preemption: 0/5 nodes are available: 5 Preemption is not helpful for scheduling."},
+			"0/5 nodes are available: 1 node(s) had untolerated taint(s), 4 node(s) didn't match Pod's node " +
+				"affinity/selector. no new claims to deallocate, preemption: 0/5 nodes are available: " +
+				"5 Preemption is not helpful for scheduling."},
 		{"too big", 36, pod("big", 3000), false,
 			"0/5 nodes are available: 1 node(s) had untolerated taint(s), 4 Insufficient cpu. no new claims to deallocate, " +
 				"preemption: 0/5 nodes are available: 1 Preemption is not helpful for scheduling, " +
@@ -223,8 +226,8 @@ func TestFailedSchedulingSaysWhatTheRealOneSays(t *testing.T) {
 				"4 node(s) didn't match Pod's node affinity/selector. " +
 				"preemption: 0/5 nodes are available: 5 Preemption is not helpful for scheduling."},
 		{"v1.20", 20, pod("nowhere", 0, nodeSelector("nobody", "here")), false,
-			"0/5 nodes are available: 1 node(s) had taint {node-role.kubernetes.io/control-plane: }, that the pod didn't tolerate, " +
-				"4 node(s) didn't match Pod's node affinity."},
+			"0/5 nodes are available: 1 node(s) had taint {node-role.kubernetes.io/control-plane: }, " +
+				"that the pod didn't tolerate, 4 node(s) didn't match Pod's node affinity."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, 1, tc.minor)
@@ -252,7 +255,8 @@ func TestNoNodesAvailable(t *testing.T) {
 	assert.Equal(t, "worker-1", w.nodeOf("web-1"))
 }
 
-// Four replicas on four workers in three zones: the defaults are soft, yet with nothing else on the nodes each gets its own.
+// Four replicas on four workers in three zones: the defaults are soft, yet with nothing else on the nodes each gets
+// its own.
 func TestReplicasSpreadOverNodes(t *testing.T) {
 	for seed := range uint64(20) {
 		w := newWorld(t, seed, 36)

@@ -109,7 +109,8 @@ func TestAffinityIsMetByALaterPod(t *testing.T) {
 	}
 }
 
-// Nothing happens: the flush comes at the first look, each 30 s, that finds the pod older than 5 min (60 s up to v1.23).
+// Nothing happens: the flush comes at the first look, each 30 s, that finds the pod older than 5 min (60 s up to
+// v1.23).
 func TestFlushOfUnschedulablePods(t *testing.T) {
 	for _, tc := range []struct {
 		minor int

@@ -8,15 +8,15 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"ksim/sim"
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 // Cache is the scheduler's picture of the cluster.
 //
 // Models kube-scheduler's cache (pkg/scheduler/backend/cache, v1.36).
 type Cache struct {
-	features *framework.Features
-	nodes    map[string]*framework.NodeInfo // also of nodes that only pods tell of
+	features *fwk.Features
+	nodes    map[string]*fwk.NodeInfo // also of nodes that only pods tell of
 	pods     map[types.UID]*podState
 	tree     nodeTree
 	images   map[string]int // how many nodes have an image
@@ -24,55 +24,55 @@ type Cache struct {
 	slots    int
 	free     []int
 
-	list         []*framework.NodeInfo // in the order of the tree
-	withAffinity []*framework.NodeInfo
-	withAnti     []*framework.NodeInfo
+	list         []*fwk.NodeInfo // in the order of the tree
+	withAffinity []*fwk.NodeInfo
+	withAnti     []*fwk.NodeInfo
 	stale        bool // the lists
 }
 
 type podState struct {
-	info    *framework.PodInfo
+	info    *fwk.PodInfo
 	node    string
 	assumed bool
 }
 
 // New makes an empty cache.
-func New(features *framework.Features) *Cache {
-	return &Cache{features: features, nodes: map[string]*framework.NodeInfo{}, pods: map[types.UID]*podState{},
+func New(features *fwk.Features) *Cache {
+	return &Cache{features: features, nodes: map[string]*fwk.NodeInfo{}, pods: map[types.UID]*podState{},
 		images: map[string]int{}, tree: newNodeTree(), counters: newCounters()}
 }
 
-// Nodes implements framework.Handle.
-func (c *Cache) Nodes() []*framework.NodeInfo {
+// Nodes implements fwk.Handle.
+func (c *Cache) Nodes() []*fwk.NodeInfo {
 	c.refresh()
 	return c.list
 }
 
-// Node implements framework.Handle.
-func (c *Cache) Node(name string) *framework.NodeInfo {
+// Node implements fwk.Handle.
+func (c *Cache) Node(name string) *fwk.NodeInfo {
 	if info := c.nodes[name]; info != nil && info.Node() != nil {
 		return info
 	}
 	return nil
 }
 
-// NodesWithAffinity implements framework.Handle.
-func (c *Cache) NodesWithAffinity() []*framework.NodeInfo {
+// NodesWithAffinity implements fwk.Handle.
+func (c *Cache) NodesWithAffinity() []*fwk.NodeInfo {
 	c.refresh()
 	return c.withAffinity
 }
 
-// NodesWithRequiredAntiAffinity implements framework.Handle.
-func (c *Cache) NodesWithRequiredAntiAffinity() []*framework.NodeInfo {
+// NodesWithRequiredAntiAffinity implements fwk.Handle.
+func (c *Cache) NodesWithRequiredAntiAffinity() []*fwk.NodeInfo {
 	c.refresh()
 	return c.withAnti
 }
 
-// ImageNodes implements framework.Handle.
+// ImageNodes implements fwk.Handle.
 func (c *Cache) ImageNodes(image string) int { return c.images[image] }
 
-// CountPods implements framework.Handle.
-func (c *Cache) CountPods(namespace string, selector framework.Selector) []int32 {
+// CountPods implements fwk.Handle.
+func (c *Cache) CountPods(namespace string, selector fwk.Selector) []int32 {
 	return c.counters.table(c, namespace, selector)
 }
 
@@ -120,7 +120,7 @@ func (c *Cache) RemoveNode(node *corev1.Node) {
 	c.dropIfEmpty(node.Name, info)
 }
 
-func (c *Cache) countImages(info *framework.NodeInfo, n int) {
+func (c *Cache) countImages(info *fwk.NodeInfo, n int) {
 	for name := range info.Images { // any order: each counts for itself
 		if c.images[name] += n; c.images[name] == 0 {
 			delete(c.images, name)
@@ -128,10 +128,10 @@ func (c *Cache) countImages(info *framework.NodeInfo, n int) {
 	}
 }
 
-func (c *Cache) node(name string) *framework.NodeInfo {
+func (c *Cache) node(name string) *fwk.NodeInfo {
 	info := c.nodes[name]
 	if info == nil {
-		info = framework.NewNodeInfo()
+		info = fwk.NewNodeInfo()
 		if n := len(c.free); n > 0 {
 			info.Slot, c.free = c.free[n-1], c.free[:n-1]
 		} else {
@@ -144,7 +144,7 @@ func (c *Cache) node(name string) *framework.NodeInfo {
 	return info
 }
 
-func (c *Cache) dropIfEmpty(name string, info *framework.NodeInfo) {
+func (c *Cache) dropIfEmpty(name string, info *fwk.NodeInfo) {
 	if info.Node() == nil && len(info.Pods) == 0 {
 		delete(c.nodes, name)
 		c.free = append(c.free, info.Slot)
@@ -152,7 +152,7 @@ func (c *Cache) dropIfEmpty(name string, info *framework.NodeInfo) {
 }
 
 // AssumePod counts a pod on the node that it is about to be bound to. The pod's own nodeName is still empty.
-func (c *Cache) AssumePod(info *framework.PodInfo, node string) {
+func (c *Cache) AssumePod(info *fwk.PodInfo, node string) {
 	uid := info.Pod.UID
 	sim.Assert(c.pods[uid] == nil, "pod %s/%s is in the cache, so it cannot be assumed", info.Pod.Namespace, info.Pod.Name)
 	c.pods[uid] = &podState{info: info, node: node, assumed: true}
@@ -185,7 +185,7 @@ func (c *Cache) AddPod(pod *corev1.Pod) {
 	state := c.pods[pod.UID]
 	switch {
 	case state == nil:
-		c.pods[pod.UID] = &podState{info: framework.NewPodInfo(pod, c.features), node: pod.Spec.NodeName}
+		c.pods[pod.UID] = &podState{info: fwk.NewPodInfo(pod, c.features), node: pod.Spec.NodeName}
 		c.put(c.pods[pod.UID].info, pod.Spec.NodeName)
 	case state.node != pod.Spec.NodeName: // assumed on one node, bound to another by somebody else
 		c.take(pod.UID, state)
@@ -212,12 +212,12 @@ func (c *Cache) replace(state *podState, pod *corev1.Pod) {
 	if !sameDemands(old, pod) {
 		c.take(pod.UID, state)
 		c.pods[pod.UID] = state
-		state.info = framework.NewPodInfo(pod, c.features)
+		state.info = fwk.NewPodInfo(pod, c.features)
 		c.put(state.info, state.node)
 		return
 	}
 	node := c.nodes[state.node]
-	counts := !framework.IsTerminating(old) != !framework.IsTerminating(pod) || !maps.Equal(old.Labels, pod.Labels)
+	counts := !fwk.IsTerminating(old) != !fwk.IsTerminating(pod) || !maps.Equal(old.Labels, pod.Labels)
 	if counts {
 		c.counters.count(state.info.Pod, node.Slot, -1)
 	}
@@ -231,11 +231,11 @@ func (c *Cache) replace(state *podState, pod *corev1.Pod) {
 // sameDemands reports whether two versions of a pod ask for the same: only in-place resizing can change that.
 func sameDemands(old, pod *corev1.Pod) bool {
 	return slices.EqualFunc(old.Spec.Containers, pod.Spec.Containers, func(a, b corev1.Container) bool {
-		return framework.SameResources(a.Resources.Requests, b.Resources.Requests)
+		return fwk.SameResources(a.Resources.Requests, b.Resources.Requests)
 	})
 }
 
-func (c *Cache) put(info *framework.PodInfo, name string) {
+func (c *Cache) put(info *fwk.PodInfo, name string) {
 	node := c.node(name)
 	before := *node
 	node.AddPod(info)
@@ -253,7 +253,7 @@ func (c *Cache) take(uid types.UID, state *podState) {
 	c.dropIfEmpty(state.node, node)
 }
 
-func (c *Cache) affinityChanged(before, now *framework.NodeInfo) {
+func (c *Cache) affinityChanged(before, now *fwk.NodeInfo) {
 	if len(before.PodsWithAffinity) == 0 != (len(now.PodsWithAffinity) == 0) ||
 		len(before.PodsWithRequiredAntiAffinity) == 0 != (len(now.PodsWithRequiredAntiAffinity) == 0) {
 		c.stale = true

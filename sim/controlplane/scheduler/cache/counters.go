@@ -3,12 +3,12 @@ package cache
 import (
 	corev1 "k8s.io/api/core/v1"
 
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
-// counters keep, for each selector that spreading has asked about, how many matching pods each node has, and bring the
-// tables up to date pod by pod. Upstream counts anew for every pod that it schedules, with all its cores: the outcome is the
-// same, and the cost here is that of what changes.
+// counters keep, for each selector that spreading has asked about, how many matching pods each node has, and bring
+// the tables up to date pod by pod. Upstream counts anew for every pod that it schedules, with all its cores: the
+// outcome is the same, and the cost here is that of what changes.
 type counters struct {
 	byKey       map[counterKey]*podCounter
 	byNamespace map[string][]*podCounter
@@ -32,7 +32,7 @@ func newCounters() counters {
 	return counters{byKey: map[counterKey]*podCounter{}, byNamespace: map[string][]*podCounter{}}
 }
 
-func (cs *counters) table(c *Cache, namespace string, selector framework.Selector) []int32 {
+func (cs *counters) table(c *Cache, namespace string, selector fwk.Selector) []int32 {
 	if selector.Empty {
 		return cs.zeros
 	}
@@ -73,7 +73,7 @@ func (cs *counters) drop(counter *podCounter) {
 
 // counted reports whether a pod counts: it matches and is not being deleted.
 func (counter *podCounter) counted(pod *corev1.Pod) bool {
-	return pod.Namespace == counter.key.namespace && !framework.IsTerminating(pod) && counter.match(pod.Labels)
+	return pod.Namespace == counter.key.namespace && !fwk.IsTerminating(pod) && counter.match(pod.Labels)
 }
 
 func (cs *counters) count(pod *corev1.Pod, slot int, n int32) {

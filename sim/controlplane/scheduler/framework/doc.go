@@ -4,8 +4,8 @@
 // It leaves out extenders, profiles besides default-scheduler, pod groups, and the permit and pre-bind points, which no
 // default plugin of the model needs.
 //
-// What always holds: plugins see one state of the cluster during a cycle; the order of nodes, plugins and reasons is the
-// same in every run; scores are whole numbers from 0 to 100 after normalising; nothing here waits.
+// What always holds: plugins see one state of the cluster during a cycle; the order of nodes, plugins and reasons is
+// the same in every run; scores are whole numbers from 0 to 100 after normalising; nothing here waits.
 //
 // It is driven by calls of the scheduler.
 //

@@ -7,7 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Models cluster events and queueing hints (pkg/scheduler/framework/events.go, k8s.io/kube-scheduler framework/types.go, v1.36).
+// Models cluster events and queueing hints (pkg/scheduler/framework/events.go, k8s.io/kube-scheduler
+// framework/types.go, v1.36).
 
 // ActionType says what happened to a resource; several are or-ed together in what a plugin registers.
 type ActionType uint32

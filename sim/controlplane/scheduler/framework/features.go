@@ -10,10 +10,11 @@ import (
 type Features struct {
 	Minor int // of v1.Minor
 
-	// QueueingHints asks each plugin that refused a pod whether an event helps it (SchedulerQueueingHints, beta on 1.32).
+	// QueueingHints asks each plugin that refused a pod whether an event helps it (SchedulerQueueingHints, beta on
+	// 1.32).
 	QueueingHints bool
-	// EventsPerPlugin wakes a pod only for events that a plugin which refused it has registered (1.22); before, any event
-	// wakes every pod.
+	// EventsPerPlugin wakes a pod only for events that a plugin which refused it has registered (1.22); before, any
+	// event wakes every pod.
 	EventsPerPlugin bool
 	// PopFromBackoffQ lets an idle scheduler take pods out of their back-off (SchedulerPopFromBackoffQ, beta on 1.33).
 	PopFromBackoffQ bool
@@ -23,7 +24,8 @@ type Features struct {
 	PodLevelResources bool
 	// NodeInclusionPolicy honours nodeAffinityPolicy and nodeTaintsPolicy of spread constraints (beta on 1.26).
 	NodeInclusionPolicy bool
-	// SystemDefaultSpreading spreads pods that say nothing by hostname and zone (DefaultPodTopologySpread, beta on 1.20).
+	// SystemDefaultSpreading spreads pods that say nothing by hostname and zone (DefaultPodTopologySpread, beta on
+	// 1.20).
 	SystemDefaultSpreading bool
 	// DynamicResources has a PostFilter of its own, which shows in messages (DynamicResourceAllocation, on from 1.34).
 	DynamicResources bool

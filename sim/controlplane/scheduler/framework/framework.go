@@ -185,7 +185,8 @@ func (f *Framework) RunPreFilterExtensionRemovePod(state *CycleState, pod, remov
 }
 
 // RunPostFilterPlugins tries to make room. It returns the first success, else all reasons together.
-func (f *Framework) RunPostFilterPlugins(state *CycleState, pod *PodInfo, m *NodeToStatus) (*PostFilterResult, *Status) {
+func (f *Framework) RunPostFilterPlugins(state *CycleState, pod *PodInfo, m *NodeToStatus) (
+	*PostFilterResult, *Status) {
 	var result *PostFilterResult
 	var reasons []string
 	for _, pl := range f.postFilter {

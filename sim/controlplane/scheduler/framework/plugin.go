@@ -238,7 +238,8 @@ type Selector struct {
 	Empty bool
 }
 
-// Listers read the informers' stores; what they find nothing for is nil. The rest is what else plugins ask the scheduler.
+// Listers read the informers' stores; what they find nothing for is nil. The rest is what else plugins ask the
+// scheduler.
 type Listers struct {
 	Services              func(namespace string) []*corev1.Service
 	ReplicationController func(namespace, name string) *corev1.ReplicationController

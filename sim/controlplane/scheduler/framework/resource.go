@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// DefaultMilliCPURequest is what a container without a CPU request counts for in scores (pkg/scheduler/util/pod_resources.go).
+	// DefaultMilliCPURequest is what a container without a CPU request counts for in scores
+	// (pkg/scheduler/util/pod_resources.go).
 	DefaultMilliCPURequest int64 = 100
 	// DefaultMemoryRequest is the same for memory: 200 MB.
 	DefaultMemoryRequest int64 = 200 * 1024 * 1024
@@ -123,8 +124,8 @@ func valueOf(name corev1.ResourceName, quantity resource.Quantity) int64 {
 }
 
 // PodRequests returns what a pod asks for: the larger of its containers' sum and its largest init container, sidecars
-// counted as they run, plus overhead (component-helpers resource/helpers.go PodRequests, v0.36). With missing, a container
-// without a request for CPU or memory counts as the default one.
+// counted as they run, plus overhead (component-helpers resource/helpers.go PodRequests, v0.36). With missing, a
+// container without a request for CPU or memory counts as the default one.
 func PodRequests(spec *corev1.PodSpec, features *Features, missing bool) Resource {
 	var total Resource
 	for i := range spec.Containers {

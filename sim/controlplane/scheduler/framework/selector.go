@@ -30,7 +30,8 @@ func Tolerates(tolerations []corev1.Toleration, taint *corev1.Taint) bool {
 	return false
 }
 
-// FindUntoleratedTaint returns the first taint that keeps the pod off: of effect NoSchedule or NoExecute, not tolerated.
+// FindUntoleratedTaint returns the first taint that keeps the pod off: of effect NoSchedule or NoExecute, not
+// tolerated.
 func FindUntoleratedTaint(taints []corev1.Taint, tolerations []corev1.Toleration) (*corev1.Taint, bool) {
 	for i := range taints {
 		taint := &taints[i]

@@ -3,7 +3,7 @@ package plugins
 import (
 	"math/bits"
 
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 // BalancedAllocation prefers nodes whose shares of CPU and memory in use are, or become, alike.
@@ -11,24 +11,24 @@ import (
 // Models kube-scheduler's NodeResourcesBalancedAllocation plugin over CPU and memory
 // (pkg/scheduler/framework/plugins/noderesources/balanced_allocation.go, v1.36; before that the forms of v1.20.0 and
 // v1.24.0 to v1.35.0). Leaves out: other resources.
-type BalancedAllocation struct{ features *framework.Features }
+type BalancedAllocation struct{ features *fwk.Features }
 
 // whole is a share of 1: shares are counted in thousand millionths.
 const whole = 1_000_000_000
 
-// Name implements framework.Plugin.
+// Name implements fwk.Plugin.
 func (pl *BalancedAllocation) Name() string { return balancedAllocation }
 
-// PreScore implements framework.PreScorePlugin.
-func (pl *BalancedAllocation) PreScore(_ *framework.CycleState, pod *framework.PodInfo, _ []*framework.NodeInfo) *framework.Status {
+// PreScore implements fwk.PreScorePlugin.
+func (pl *BalancedAllocation) PreScore(_ *fwk.CycleState, pod *fwk.PodInfo, _ []*fwk.NodeInfo) *fwk.Status {
 	if pl.features.BalancedSkipsBestEffort && pod.Requests.MilliCPU == 0 && pod.Requests.Memory == 0 {
-		return framework.NewStatus(framework.Skip, balancedAllocation)
+		return fwk.NewStatus(fwk.Skip, balancedAllocation)
 	}
 	return nil
 }
 
-// Score implements framework.ScorePlugin.
-func (pl *BalancedAllocation) Score(_ *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) int64 {
+// Score implements fwk.ScorePlugin.
+func (pl *BalancedAllocation) Score(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) int64 {
 	has, used := &node.Allocatable, &node.Requested
 	cpu, memory := pod.Requests.MilliCPU, pod.Requests.Memory
 	if pl.features.Minor < 24 { // it looked at the requests with their defaults, and refused full nodes
@@ -37,23 +37,23 @@ func (pl *BalancedAllocation) Score(_ *framework.CycleState, pod *framework.PodI
 		if c >= whole || m >= whole {
 			return 0
 		}
-		return (whole - distance(c, m)) * framework.MaxNodeScore / whole
+		return (whole - distance(c, m)) * fwk.MaxNodeScore / whole
 	}
 	with := balance(used.MilliCPU+cpu, used.Memory+memory, has)
 	if !pl.features.BalancedChange {
 		return with
 	}
 	without := balance(used.MilliCPU, used.Memory, has)
-	return framework.MaxNodeScore/2 + (framework.MaxNodeScore/2+with-without)/2
+	return fwk.MaxNodeScore/2 + (fwk.MaxNodeScore/2+with-without)/2
 }
 
 // balance is 100 less the standard deviation of the shares, in per cent: half the distance between two.
-func balance(cpu, memory int64, has *framework.Resource) int64 {
+func balance(cpu, memory int64, has *fwk.Resource) int64 {
 	if has.MilliCPU == 0 || has.Memory == 0 {
-		return framework.MaxNodeScore
+		return fwk.MaxNodeScore
 	}
 	d := distance(share(cpu, has.MilliCPU), share(memory, has.Memory))
-	return (2*whole - d) * framework.MaxNodeScore / (2 * whole)
+	return (2*whole - d) * fwk.MaxNodeScore / (2 * whole)
 }
 
 func distance(a, b int64) int64 { return max(a-b, b-a) }

@@ -8,18 +8,18 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 // DefaultPreemption finds a node where deleting pods of lower priority makes room for a pod, and the fewest and least
 // important such pods.
 //
 // Models kube-scheduler's DefaultPreemption plugin and the preemption package behind it
-// (pkg/scheduler/framework/plugins/defaultpreemption, pkg/scheduler/framework/preemption, v1.36). The scheduler deletes the
-// victims. Leaves out: extenders, pod groups.
+// (pkg/scheduler/framework/plugins/defaultpreemption, pkg/scheduler/framework/preemption, v1.36). The scheduler
+// deletes the victims. Leaves out: extenders, pod groups.
 type DefaultPreemption struct {
-	*framework.Framework
-	features *framework.Features
+	*fwk.Framework
+	features *fwk.Features
 }
 
 const (
@@ -30,77 +30,77 @@ const (
 )
 
 var (
-	noVictims = framework.NewStatus(framework.UnschedulableAndUnresolvable, defaultPreemption,
+	noVictims = fwk.NewStatus(fwk.UnschedulableAndUnresolvable, defaultPreemption,
 		"No preemption victims found for incoming pod")
-	notHelpful = framework.NewStatus(framework.UnschedulableAndUnresolvable, defaultPreemption,
+	notHelpful = fwk.NewStatus(fwk.UnschedulableAndUnresolvable, defaultPreemption,
 		"Preemption is not helpful for scheduling")
-	preempting = framework.NewStatus(framework.UnschedulableAndUnresolvable, defaultPreemption,
+	preempting = fwk.NewStatus(fwk.UnschedulableAndUnresolvable, defaultPreemption,
 		"waiting for the preemption for this pod to be finished")
 )
 
 // NewDefaultPreemption makes the plugin for a framework.
-func NewDefaultPreemption(fw *framework.Framework, f *framework.Features) *DefaultPreemption {
+func NewDefaultPreemption(fw *fwk.Framework, f *fwk.Features) *DefaultPreemption {
 	return &DefaultPreemption{fw, f}
 }
 
-// Name implements framework.Plugin.
+// Name implements fwk.Plugin.
 func (pl *DefaultPreemption) Name() string { return defaultPreemption }
 
 // PreEnqueue holds a pod back while its victims are being deleted.
-func (pl *DefaultPreemption) PreEnqueue(pod *corev1.Pod) *framework.Status {
+func (pl *DefaultPreemption) PreEnqueue(pod *corev1.Pod) *fwk.Status {
 	if pl.features.AsyncPreemption && pl.Listers.Preempting(pod) {
 		return preempting
 	}
 	return nil
 }
 
-// EventsToRegister implements framework.EnqueueExtensions: the deletion of a victim ends the holding back, and whether it
-// makes room is for the plugins to say that refused the pod.
-func (pl *DefaultPreemption) EventsToRegister() []framework.ClusterEventWithHint {
+// EventsToRegister implements fwk.EnqueueExtensions: the deletion of a victim ends the holding back, and
+// whether it makes room is for the plugins to say that refused the pod.
+func (pl *DefaultPreemption) EventsToRegister() []fwk.ClusterEventWithHint {
 	if !pl.features.AsyncPreemption {
 		return nil
 	}
-	return []framework.ClusterEventWithHint{
-		{Event: framework.ClusterEvent{Resource: framework.Pod, Action: framework.Delete},
-			Hint: func(*framework.PodInfo, *framework.Change) bool { return false }},
+	return []fwk.ClusterEventWithHint{
+		{Event: fwk.ClusterEvent{Resource: fwk.Pod, Action: fwk.Delete},
+			Hint: func(*fwk.PodInfo, *fwk.Change) bool { return false }},
 	}
 }
 
 // candidate is a node with the pods that would have to go.
 type candidate struct {
-	node          *framework.NodeInfo
+	node          *fwk.NodeInfo
 	victims       []*corev1.Pod // most important first
 	pdbViolations int
 }
 
-// PostFilter implements framework.PostFilterPlugin.
-func (pl *DefaultPreemption) PostFilter(state *framework.CycleState, pod *framework.PodInfo, m *framework.NodeToStatus) (
-	*framework.PostFilterResult, *framework.Status) {
+// PostFilter implements fwk.PostFilterPlugin.
+func (pl *DefaultPreemption) PostFilter(state *fwk.CycleState, pod *fwk.PodInfo, m *fwk.NodeToStatus) (
+	*fwk.PostFilterResult, *fwk.Status) {
 	if why := pl.ineligible(pod.Pod, m); why != "" {
 		return nil, pl.unschedulable(why)
 	}
 	nodes := pl.Nodes()
-	var statuses framework.NodeToStatus
+	var statuses fwk.NodeToStatus
 	statuses.Reset(nodes)
 	candidates := pl.findCandidates(state, pod, m, &statuses)
 	if len(candidates) == 0 {
 		statuses.SetAbsent(notHelpful)
-		d := framework.Diagnosis{NodeToStatus: &statuses}
-		return &framework.PostFilterResult{}, pl.unschedulable(d.FitMessage(len(nodes)))
+		d := fwk.Diagnosis{NodeToStatus: &statuses}
+		return &fwk.PostFilterResult{}, pl.unschedulable(d.FitMessage(len(nodes)))
 	}
 	best := pl.pickOneNodeForPreemption(candidates)
-	return &framework.PostFilterResult{NominatedNodeName: best.node.Name(), Victims: best.victims}, nil
+	return &fwk.PostFilterResult{NominatedNodeName: best.node.Name(), Victims: best.victims}, nil
 }
 
-func (pl *DefaultPreemption) unschedulable(why string) *framework.Status {
+func (pl *DefaultPreemption) unschedulable(why string) *fwk.Status {
 	if pl.features.Minor < 24 { // the message of the PostFilter was not shown
-		return framework.NewStatus(framework.Unschedulable, defaultPreemption)
+		return fwk.NewStatus(fwk.Unschedulable, defaultPreemption)
 	}
-	return framework.NewStatus(framework.Unschedulable, defaultPreemption, "preemption: "+why)
+	return fwk.NewStatus(fwk.Unschedulable, defaultPreemption, "preemption: "+why)
 }
 
 // ineligible returns why a pod may not preempt now, "" if it may.
-func (pl *DefaultPreemption) ineligible(pod *corev1.Pod, m *framework.NodeToStatus) string {
+func (pl *DefaultPreemption) ineligible(pod *corev1.Pod, m *fwk.NodeToStatus) string {
 	if pod.Spec.PreemptionPolicy != nil && *pod.Spec.PreemptionPolicy == corev1.PreemptNever {
 		return "not eligible due to preemptionPolicy=Never."
 	}
@@ -109,11 +109,11 @@ func (pl *DefaultPreemption) ineligible(pod *corev1.Pod, m *framework.NodeToStat
 		return ""
 	}
 	node := pl.Node(nominated)
-	if node == nil || m.At(node.Order).Code == framework.UnschedulableAndUnresolvable {
+	if node == nil || m.At(node.Order).Code == fwk.UnschedulableAndUnresolvable {
 		return ""
 	}
 	for _, other := range node.Pods {
-		if framework.Priority(other.Pod) < framework.Priority(pod) && pl.terminating(other.Pod) {
+		if fwk.Priority(other.Pod) < fwk.Priority(pod) && pl.terminating(other.Pod) {
 			return "not eligible due to a terminating pod on the nominated node."
 		}
 	}
@@ -135,9 +135,9 @@ func (pl *DefaultPreemption) terminating(pod *corev1.Pod) bool {
 }
 
 // findCandidates tries nodes from a random one on until enough are found, and says of the others why not.
-func (pl *DefaultPreemption) findCandidates(state *framework.CycleState, pod *framework.PodInfo,
-	m, statuses *framework.NodeToStatus) []candidate {
-	nodes := m.NodesForStatusCode(framework.Unschedulable)
+func (pl *DefaultPreemption) findCandidates(state *fwk.CycleState, pod *fwk.PodInfo,
+	m, statuses *fwk.NodeToStatus) []candidate {
+	nodes := m.NodesForStatusCode(fwk.Unschedulable)
 	if len(nodes) == 0 {
 		return nil
 	}
@@ -166,18 +166,18 @@ func (pl *DefaultPreemption) findCandidates(state *framework.CycleState, pod *fr
 
 // selectVictimsOnNode takes all pods of lower priority away from the node, which is a copy, and puts back as many as
 // possible: first those whose budget would be broken, the most important first.
-func (pl *DefaultPreemption) selectVictimsOnNode(state *framework.CycleState, pod *framework.PodInfo,
-	node *framework.NodeInfo, budgets []*policyv1.PodDisruptionBudget) (victims []*corev1.Pod, violations int, s *framework.Status) {
-	var potential []*framework.PodInfo
+func (pl *DefaultPreemption) selectVictimsOnNode(state *fwk.CycleState, pod *fwk.PodInfo,
+	node *fwk.NodeInfo, budgets []*policyv1.PodDisruptionBudget) (victims []*corev1.Pod, violations int, s *fwk.Status) {
+	var potential []*fwk.PodInfo
 	for _, existing := range node.Pods {
-		if framework.Priority(existing.Pod) < framework.Priority(pod.Pod) {
+		if fwk.Priority(existing.Pod) < fwk.Priority(pod.Pod) {
 			potential = append(potential, existing)
 		}
 	}
 	if len(potential) == 0 {
 		return nil, 0, noVictims
 	}
-	remove := func(p *framework.PodInfo) {
+	remove := func(p *fwk.PodInfo) {
 		node.RemovePod(p.Pod)
 		pl.RunPreFilterExtensionRemovePod(state, pod, p, node)
 	}
@@ -189,7 +189,7 @@ func (pl *DefaultPreemption) selectVictimsOnNode(state *framework.CycleState, po
 	}
 	slices.SortStableFunc(potential, pl.moreImportant)
 	violating, harmless := splitByBudgets(potential, budgets)
-	reprieve := func(p *framework.PodInfo) bool {
+	reprieve := func(p *fwk.PodInfo) bool {
 		node.AddPod(p)
 		pl.RunPreFilterExtensionAddPod(state, pod, p, node)
 		if pl.RunFilterPluginsWithNominatedPods(state, pod, node) == nil {
@@ -198,7 +198,7 @@ func (pl *DefaultPreemption) selectVictimsOnNode(state *framework.CycleState, po
 		remove(p)
 		return false
 	}
-	var chosen []*framework.PodInfo
+	var chosen []*fwk.PodInfo
 	for _, p := range violating {
 		if !reprieve(p) {
 			chosen, violations = append(chosen, p), violations+1
@@ -217,8 +217,8 @@ func (pl *DefaultPreemption) selectVictimsOnNode(state *framework.CycleState, po
 }
 
 // moreImportant orders pods by priority, then by age (pkg/scheduler/util MoreImportantPod).
-func (pl *DefaultPreemption) moreImportant(a, b *framework.PodInfo) int {
-	if x, y := framework.Priority(a.Pod), framework.Priority(b.Pod); x != y {
+func (pl *DefaultPreemption) moreImportant(a, b *fwk.PodInfo) int {
+	if x, y := fwk.Priority(a.Pod), fwk.Priority(b.Pod); x != y {
 		return int(int64(y) - int64(x))
 	}
 	switch x, y := pl.startTime(a.Pod), pl.startTime(b.Pod); {
@@ -238,7 +238,7 @@ func (pl *DefaultPreemption) startTime(pod *corev1.Pod) int64 {
 }
 
 // splitByBudgets tells the pods whose eviction would break a budget from the others.
-func splitByBudgets(pods []*framework.PodInfo, budgets []*policyv1.PodDisruptionBudget) (violating, harmless []*framework.PodInfo) {
+func splitByBudgets(pods []*fwk.PodInfo, budgets []*policyv1.PodDisruptionBudget) (violating, harmless []*fwk.PodInfo) {
 	allowed := make([]int32, len(budgets))
 	for i, budget := range budgets {
 		allowed[i] = budget.Status.DisruptionsAllowed
@@ -265,7 +265,7 @@ func guards(budget *policyv1.PodDisruptionBudget, pod *corev1.Pod) bool {
 	if budget.Namespace != pod.Namespace || len(pod.Labels) == 0 {
 		return false
 	}
-	selector := framework.SelectorOf(budget.Spec.Selector)
+	selector := fwk.SelectorOf(budget.Spec.Selector)
 	if selector.Empty() || !selector.Matches(labels.Set(pod.Labels)) {
 		return false
 	}
@@ -273,16 +273,16 @@ func guards(budget *policyv1.PodDisruptionBudget, pod *corev1.Pod) bool {
 	return !going
 }
 
-// pickOneNodeForPreemption prefers, in this order: fewest budgets broken, lowest highest priority of a victim, lowest sum
-// of priorities, fewest victims, the latest start of the oldest of the most important victims; then the first.
+// pickOneNodeForPreemption prefers, in this order: fewest budgets broken, lowest highest priority of a victim, lowest
+// sum of priorities, fewest victims, the latest start of the oldest of the most important victims; then the first.
 func (pl *DefaultPreemption) pickOneNodeForPreemption(candidates []candidate) candidate {
 	scores := [...]func(*candidate) int64{
 		func(c *candidate) int64 { return -int64(c.pdbViolations) },
-		func(c *candidate) int64 { return -int64(framework.Priority(c.victims[0])) },
+		func(c *candidate) int64 { return -int64(fwk.Priority(c.victims[0])) },
 		func(c *candidate) int64 {
 			sum := int64(0)
 			for _, victim := range c.victims { // all made positive, so that more victims are never better
-				sum += int64(framework.Priority(victim)) + math.MaxInt32 + 1
+				sum += int64(fwk.Priority(victim)) + math.MaxInt32 + 1
 			}
 			return -sum
 		},
@@ -312,9 +312,9 @@ func (pl *DefaultPreemption) pickOneNodeForPreemption(candidates []candidate) ca
 
 // earliestStart is when the oldest of the victims of the highest priority started.
 func (pl *DefaultPreemption) earliestStart(c *candidate) int64 {
-	highest, earliest := framework.Priority(c.victims[0]), pl.startTime(c.victims[0])
+	highest, earliest := fwk.Priority(c.victims[0]), pl.startTime(c.victims[0])
 	for _, victim := range c.victims {
-		switch p := framework.Priority(victim); {
+		switch p := fwk.Priority(victim); {
 		case p > highest:
 			highest, earliest = p, pl.startTime(victim)
 		case p == highest:

@@ -3,13 +3,13 @@ package plugins
 import (
 	"strings"
 
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 // ImageLocality prefers nodes that have the pod's images, by their size and how many nodes have them.
 //
 // Models kube-scheduler's ImageLocality plugin (pkg/scheduler/framework/plugins/imagelocality, v1.36).
-type ImageLocality struct{ framework.Handle }
+type ImageLocality struct{ fwk.Handle }
 
 const (
 	// The sizes between which images count (image_locality.go minThreshold, maxContainerThreshold).
@@ -17,21 +17,21 @@ const (
 	imageThresholdMax = 1000 << 20
 )
 
-// Name implements framework.Plugin.
+// Name implements fwk.Plugin.
 func (pl ImageLocality) Name() string { return imageLocality }
 
 // PreScore leaves the plugin out when no node tells of images.
-func (pl ImageLocality) PreScore(_ *framework.CycleState, _ *framework.PodInfo, nodes []*framework.NodeInfo) *framework.Status {
+func (pl ImageLocality) PreScore(_ *fwk.CycleState, _ *fwk.PodInfo, nodes []*fwk.NodeInfo) *fwk.Status {
 	for _, node := range nodes {
 		if len(node.Images) > 0 {
 			return nil
 		}
 	}
-	return framework.NewStatus(framework.Skip, imageLocality)
+	return fwk.NewStatus(fwk.Skip, imageLocality)
 }
 
-// Score implements framework.ScorePlugin.
-func (pl ImageLocality) Score(_ *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) int64 {
+// Score implements fwk.ScorePlugin.
+func (pl ImageLocality) Score(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) int64 {
 	spec := &pod.Pod.Spec
 	sum := int64(0)
 	for i := range spec.InitContainers {
@@ -42,11 +42,11 @@ func (pl ImageLocality) Score(_ *framework.CycleState, pod *framework.PodInfo, n
 	}
 	most := int64(imageThresholdMax) * int64(len(spec.InitContainers)+len(spec.Containers))
 	sum = min(max(sum, imageThresholdMin), most)
-	return framework.MaxNodeScore * (sum - imageThresholdMin) / (most - imageThresholdMin)
+	return fwk.MaxNodeScore * (sum - imageThresholdMin) / (most - imageThresholdMin)
 }
 
 // scaled is the image's size, less for one that few nodes have: pods should not gather on them.
-func (pl ImageLocality) scaled(image string, node *framework.NodeInfo) int64 {
+func (pl ImageLocality) scaled(image string, node *fwk.NodeInfo) int64 {
 	if strings.LastIndex(image, ":") <= strings.LastIndex(image, "/") {
 		image += ":latest"
 	}

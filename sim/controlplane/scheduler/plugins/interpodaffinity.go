@@ -6,35 +6,35 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 // InterPodAffinity keeps pods near the pods that they ask for, away from those they refuse and from those that refuse
 // them, and scores preferences on both sides.
 //
-// Models kube-scheduler's InterPodAffinity plugin (pkg/scheduler/framework/plugins/interpodaffinity, v1.36). Leaves out:
-// arguments (hardPodAffinityWeight is 1).
+// Models kube-scheduler's InterPodAffinity plugin (pkg/scheduler/framework/plugins/interpodaffinity, v1.36). Leaves
+// out: arguments (hardPodAffinityWeight is 1).
 type InterPodAffinity struct {
-	framework.Handle
-	listers *framework.Listers
+	fwk.Handle
+	listers *fwk.Listers
 
-	notNear, tooNear, refused *framework.Status
+	notNear, tooNear, refused *fwk.Status
 }
 
 // hardPodAffinityWeight is what an existing pod's required affinity counts for in scores (apis/config/v1/defaults.go).
 const hardPodAffinityWeight = 1
 
-func newInterPodAffinity(fw *framework.Framework) *InterPodAffinity {
+func newInterPodAffinity(fw *fwk.Framework) *InterPodAffinity {
 	return &InterPodAffinity{Handle: fw.Handle, listers: fw.Listers,
-		notNear: framework.NewStatus(framework.UnschedulableAndUnresolvable, interPodAffinity,
+		notNear: fwk.NewStatus(fwk.UnschedulableAndUnresolvable, interPodAffinity,
 			"node(s) didn't match pod affinity rules"),
-		tooNear: framework.NewStatus(framework.Unschedulable, interPodAffinity,
+		tooNear: fwk.NewStatus(fwk.Unschedulable, interPodAffinity,
 			"node(s) didn't match pod anti-affinity rules"),
-		refused: framework.NewStatus(framework.Unschedulable, interPodAffinity,
+		refused: fwk.NewStatus(fwk.Unschedulable, interPodAffinity,
 			"node(s) didn't satisfy existing pods anti-affinity rules")}
 }
 
-// Name implements framework.Plugin.
+// Name implements fwk.Plugin.
 func (pl *InterPodAffinity) Name() string { return interPodAffinity }
 
 type topologyPair struct{ key, value string }
@@ -42,7 +42,7 @@ type topologyPair struct{ key, value string }
 // termCounts counts, by domain, the pods that terms speak of. Domains without any are left out.
 type termCounts map[topologyPair]int64
 
-func (m termCounts) add(node *framework.NodeInfo, key string, n int64) {
+func (m termCounts) add(node *fwk.NodeInfo, key string, n int64) {
 	value, has := node.Label(key)
 	if !has {
 		return
@@ -63,23 +63,23 @@ func (m termCounts) clone() termCounts {
 
 // affinityFilterState is what PreFilter found.
 type affinityFilterState struct {
-	affinity, anti   []framework.AffinityTerm // the pod's, with the namespaces that their selectors match now
-	namespaceLabels  map[string]string        // of the pod's namespace
-	refusing         termCounts               // existing pods that refuse the pod
-	wanted, unwanted termCounts               // existing pods that the pod asks for and refuses
+	affinity, anti   []fwk.AffinityTerm // the pod's, with the namespaces that their selectors match now
+	namespaceLabels  map[string]string  // of the pod's namespace
+	refusing         termCounts         // existing pods that refuse the pod
+	wanted, unwanted termCounts         // existing pods that the pod asks for and refuses
 }
 
-// Clone implements framework.StateData.
-func (s *affinityFilterState) Clone() framework.StateData {
+// Clone implements fwk.StateData.
+func (s *affinityFilterState) Clone() fwk.StateData {
 	c := *s
 	c.refusing, c.wanted, c.unwanted = s.refusing.clone(), s.wanted.clone(), s.unwanted.clone()
 	return &c
 }
 
 // count counts a pod on a node in (1) or out (-1).
-func (s *affinityFilterState) count(pod, existing *framework.PodInfo, node *framework.NodeInfo, n int64) {
+func (s *affinityFilterState) count(pod, existing *fwk.PodInfo, node *fwk.NodeInfo, n int64) {
 	s.countRefusing(pod, existing, node, n)
-	if framework.MatchesAll(s.affinity, existing.Pod, nil) {
+	if fwk.MatchesAll(s.affinity, existing.Pod, nil) {
 		for i := range s.affinity {
 			s.wanted.add(node, s.affinity[i].TopologyKey, n)
 		}
@@ -91,7 +91,7 @@ func (s *affinityFilterState) count(pod, existing *framework.PodInfo, node *fram
 	}
 }
 
-func (s *affinityFilterState) countRefusing(pod, existing *framework.PodInfo, node *framework.NodeInfo, n int64) {
+func (s *affinityFilterState) countRefusing(pod, existing *fwk.PodInfo, node *fwk.NodeInfo, n int64) {
 	for i := range existing.RequiredAntiAffinity {
 		term := &existing.RequiredAntiAffinity[i]
 		if term.Matches(pod.Pod, s.namespaceLabels) {
@@ -101,7 +101,7 @@ func (s *affinityFilterState) countRefusing(pod, existing *framework.PodInfo, no
 }
 
 // PreFilter counts the pods that matter in each domain.
-func (pl *InterPodAffinity) PreFilter(state *framework.CycleState, pod *framework.PodInfo) ([]string, *framework.Status) {
+func (pl *InterPodAffinity) PreFilter(state *fwk.CycleState, pod *fwk.PodInfo) ([]string, *fwk.Status) {
 	refusers := pl.NodesWithRequiredAntiAffinity()
 	own := len(pod.RequiredAffinity)+len(pod.RequiredAntiAffinity) > 0
 	if len(refusers) == 0 && !own {
@@ -128,11 +128,11 @@ func (pl *InterPodAffinity) PreFilter(state *framework.CycleState, pod *framewor
 		}
 		s.refusing = refusing
 	}
-	state.Write(framework.InterPodAffinityFilter, s)
+	state.Write(fwk.InterPodAffinityFilter, s)
 	return nil, nil
 }
 
-var skipAffinity = framework.NewStatus(framework.Skip, interPodAffinity)
+var skipAffinity = fwk.NewStatus(fwk.Skip, interPodAffinity)
 
 func (pl *InterPodAffinity) namespaceLabels(name string) map[string]string {
 	if namespace := pl.listers.Namespace(name); namespace != nil {
@@ -142,15 +142,15 @@ func (pl *InterPodAffinity) namespaceLabels(name string) map[string]string {
 }
 
 // resolve replaces namespace selectors by the namespaces that they match now.
-func (pl *InterPodAffinity) resolve(terms []framework.AffinityTerm) []framework.AffinityTerm {
-	var resolved []framework.AffinityTerm
+func (pl *InterPodAffinity) resolve(terms []fwk.AffinityTerm) []fwk.AffinityTerm {
+	var resolved []fwk.AffinityTerm
 	for i := range terms {
 		resolved = append(resolved, pl.resolveTerm(terms[i]))
 	}
 	return resolved
 }
 
-func (pl *InterPodAffinity) resolveTerm(term framework.AffinityTerm) framework.AffinityTerm {
+func (pl *InterPodAffinity) resolveTerm(term fwk.AffinityTerm) fwk.AffinityTerm {
 	if _, selects := term.NamespaceSelector.Requirements(); !selects || term.NamespaceSelector.Empty() {
 		return term // none, or all
 	}
@@ -164,19 +164,19 @@ func (pl *InterPodAffinity) resolveTerm(term framework.AffinityTerm) framework.A
 	return term
 }
 
-// AddPod implements framework.PreFilterExtensions.
-func (pl *InterPodAffinity) AddPod(state *framework.CycleState, pod, added *framework.PodInfo, node *framework.NodeInfo) {
-	state.Read(framework.InterPodAffinityFilter).(*affinityFilterState).count(pod, added, node, 1)
+// AddPod implements fwk.PreFilterExtensions.
+func (pl *InterPodAffinity) AddPod(state *fwk.CycleState, pod, added *fwk.PodInfo, node *fwk.NodeInfo) {
+	state.Read(fwk.InterPodAffinityFilter).(*affinityFilterState).count(pod, added, node, 1)
 }
 
-// RemovePod implements framework.PreFilterExtensions.
-func (pl *InterPodAffinity) RemovePod(state *framework.CycleState, pod, removed *framework.PodInfo, node *framework.NodeInfo) {
-	state.Read(framework.InterPodAffinityFilter).(*affinityFilterState).count(pod, removed, node, -1)
+// RemovePod implements fwk.PreFilterExtensions.
+func (pl *InterPodAffinity) RemovePod(state *fwk.CycleState, pod, removed *fwk.PodInfo, node *fwk.NodeInfo) {
+	state.Read(fwk.InterPodAffinityFilter).(*affinityFilterState).count(pod, removed, node, -1)
 }
 
-// Filter implements framework.FilterPlugin.
-func (pl *InterPodAffinity) Filter(state *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) *framework.Status {
-	s := state.Read(framework.InterPodAffinityFilter).(*affinityFilterState)
+// Filter implements fwk.FilterPlugin.
+func (pl *InterPodAffinity) Filter(state *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) *fwk.Status {
+	s := state.Read(fwk.InterPodAffinityFilter).(*affinityFilterState)
 	switch {
 	case !s.near(pod, node):
 		return pl.notNear
@@ -188,9 +188,9 @@ func (pl *InterPodAffinity) Filter(state *framework.CycleState, pod *framework.P
 	return nil
 }
 
-// near reports whether the node's domains have the pods that the pod asks for. The first of a group that asks for its own
-// kind is let in anywhere: nobody else could be there before it.
-func (s *affinityFilterState) near(pod *framework.PodInfo, node *framework.NodeInfo) bool {
+// near reports whether the node's domains have the pods that the pod asks for. The first of a group that asks for its
+// own kind is let in anywhere: nobody else could be there before it.
+func (s *affinityFilterState) near(pod *fwk.PodInfo, node *fwk.NodeInfo) bool {
 	exist := true
 	for i := range s.affinity {
 		value, has := node.Label(s.affinity[i].TopologyKey)
@@ -199,10 +199,10 @@ func (s *affinityFilterState) near(pod *framework.PodInfo, node *framework.NodeI
 		}
 		exist = exist && s.wanted[topologyPair{s.affinity[i].TopologyKey, value}] > 0
 	}
-	return exist || len(s.wanted) == 0 && framework.MatchesAll(s.affinity, pod.Pod, nil)
+	return exist || len(s.wanted) == 0 && fwk.MatchesAll(s.affinity, pod.Pod, nil)
 }
 
-func (s *affinityFilterState) any(counts termCounts, terms []framework.AffinityTerm, node *framework.NodeInfo) bool {
+func (s *affinityFilterState) any(counts termCounts, terms []fwk.AffinityTerm, node *fwk.NodeInfo) bool {
 	for i := range terms {
 		value, has := node.Label(terms[i].TopologyKey)
 		if has && counts[topologyPair{terms[i].TopologyKey, value}] > 0 {
@@ -212,7 +212,7 @@ func (s *affinityFilterState) any(counts termCounts, terms []framework.AffinityT
 	return false
 }
 
-func (s *affinityFilterState) isRefused(node *framework.NodeInfo) bool {
+func (s *affinityFilterState) isRefused(node *fwk.NodeInfo) bool {
 	for pair, n := range s.refusing { // any order: one is enough
 		if value, has := node.Label(pair.key); has && value == pair.value && n > 0 {
 			return true
@@ -227,11 +227,11 @@ type affinityScoreState struct {
 	scores termCounts
 }
 
-// Clone implements framework.StateData.
-func (s *affinityScoreState) Clone() framework.StateData { return s }
+// Clone implements fwk.StateData.
+func (s *affinityScoreState) Clone() fwk.StateData { return s }
 
-func (s *affinityScoreState) prefer(term *framework.AffinityTerm, pod *corev1.Pod, nsLabels map[string]string,
-	node *framework.NodeInfo, weight int64) {
+func (s *affinityScoreState) prefer(term *fwk.AffinityTerm, pod *corev1.Pod, nsLabels map[string]string,
+	node *fwk.NodeInfo, weight int64) {
 	value, has := node.Label(term.TopologyKey)
 	if !has || !term.Matches(pod, nsLabels) {
 		return
@@ -253,7 +253,7 @@ func (s *affinityScoreState) learn(key string) {
 }
 
 // PreScore adds the preferences up: the pod's for existing pods, and theirs for the pod.
-func (pl *InterPodAffinity) PreScore(state *framework.CycleState, pod *framework.PodInfo, _ []*framework.NodeInfo) *framework.Status {
+func (pl *InterPodAffinity) PreScore(state *fwk.CycleState, pod *fwk.PodInfo, _ []*fwk.NodeInfo) *fwk.Status {
 	own := len(pod.PreferredAffinity)+len(pod.PreferredAntiAffinity) > 0
 	nodes := pl.NodesWithAffinity()
 	if own {
@@ -293,22 +293,22 @@ func (pl *InterPodAffinity) PreScore(state *framework.CycleState, pod *framework
 	if len(s.scores) == 0 {
 		return skipAffinity
 	}
-	state.Write(framework.InterPodAffinityScore, s)
+	state.Write(fwk.InterPodAffinityScore, s)
 	return nil
 }
 
-func (pl *InterPodAffinity) resolveWeighted(terms []framework.WeightedAffinityTerm) []framework.WeightedAffinityTerm {
-	var resolved []framework.WeightedAffinityTerm
+func (pl *InterPodAffinity) resolveWeighted(terms []fwk.WeightedAffinityTerm) []fwk.WeightedAffinityTerm {
+	var resolved []fwk.WeightedAffinityTerm
 	for i := range terms {
-		resolved = append(resolved, framework.WeightedAffinityTerm{AffinityTerm: pl.resolveTerm(terms[i].AffinityTerm),
+		resolved = append(resolved, fwk.WeightedAffinityTerm{AffinityTerm: pl.resolveTerm(terms[i].AffinityTerm),
 			Weight: terms[i].Weight})
 	}
 	return resolved
 }
 
 // Score adds up the node's domains.
-func (pl *InterPodAffinity) Score(state *framework.CycleState, _ *framework.PodInfo, node *framework.NodeInfo) int64 {
-	s := state.Read(framework.InterPodAffinityScore).(*affinityScoreState)
+func (pl *InterPodAffinity) Score(state *fwk.CycleState, _ *fwk.PodInfo, node *fwk.NodeInfo) int64 {
+	s := state.Read(fwk.InterPodAffinityScore).(*affinityScoreState)
 	score := int64(0)
 	for _, key := range s.keys {
 		if value, has := node.Label(key); has {
@@ -319,7 +319,7 @@ func (pl *InterPodAffinity) Score(state *framework.CycleState, _ *framework.PodI
 }
 
 // NormalizeScore spreads the scores over 0..100.
-func (pl *InterPodAffinity) NormalizeScore(_ *framework.CycleState, _ []*framework.NodeInfo, scores []int64) {
+func (pl *InterPodAffinity) NormalizeScore(_ *fwk.CycleState, _ []*fwk.NodeInfo, scores []int64) {
 	lowest, highest := int64(math.MaxInt64), int64(math.MinInt64)
 	for _, s := range scores {
 		lowest, highest = min(lowest, s), max(highest, s)
@@ -327,7 +327,65 @@ func (pl *InterPodAffinity) NormalizeScore(_ *framework.CycleState, _ []*framewo
 	for i, s := range scores {
 		scores[i] = 0
 		if highest > lowest {
-			scores[i] = framework.MaxNodeScore * (s - lowest) / (highest - lowest)
+			scores[i] = fwk.MaxNodeScore * (s - lowest) / (highest - lowest)
 		}
 	}
+}
+
+// EventsToRegister implements fwk.EnqueueExtensions.
+func (pl *InterPodAffinity) EventsToRegister() []fwk.ClusterEventWithHint {
+	return []fwk.ClusterEventWithHint{
+		{Event: fwk.ClusterEvent{Resource: fwk.Pod, Action: fwk.Add | fwk.UpdatePodLabel |
+			fwk.Delete}, Hint: pl.afterPodChange},
+		{Event: fwk.ClusterEvent{Resource: fwk.Node, Action: fwk.Add | fwk.UpdateNodeLabel},
+			Hint: afterAffinityNodeChange},
+	}
+}
+
+func (pl *InterPodAffinity) afterPodChange(pod *fwk.PodInfo, c *fwk.Change) bool {
+	if c.OldPod != nil && c.NewPod != nil && c.NewPod.UID == pod.Pod.UID {
+		return true
+	}
+	if c.NewPod != nil && !wasPlaced(c.NewPod) || c.OldPod != nil && !wasPlaced(c.OldPod) {
+		return false
+	}
+	wanted := func(other *corev1.Pod) bool { return fwk.MatchesAll(pod.RequiredAffinity, other, nil) }
+	unwanted := func(other *corev1.Pod) bool { return fwk.MatchesAll(pod.RequiredAntiAffinity, other, nil) }
+	switch {
+	case c.OldPod == nil:
+		return wanted(c.NewPod)
+	case c.NewPod != nil:
+		return !wanted(c.OldPod) && wanted(c.NewPod) || unwanted(c.OldPod) && !unwanted(c.NewPod)
+	}
+	return unwanted(c.OldPod) ||
+		fwk.MatchesAll(fwk.RequiredAntiAffinityOf(c.OldPod), pod.Pod, pl.namespaceLabels(pod.Pod.Namespace))
+}
+
+func afterAffinityNodeChange(pod *fwk.PodInfo, c *fwk.Change) bool {
+	moved := func(key string) (had, has, changed bool) {
+		before, had := c.OldNode.Labels[key]
+		after, has := c.NewNode.Labels[key]
+		return had, has, had && has && before != after
+	}
+	for i := range pod.RequiredAffinity {
+		key := pod.RequiredAffinity[i].TopologyKey
+		if c.OldNode == nil {
+			if _, has := c.NewNode.Labels[key]; has {
+				return true
+			}
+			continue
+		}
+		if had, has, changed := moved(key); !had && has || changed {
+			return true
+		}
+	}
+	for i := range pod.RequiredAntiAffinity {
+		if c.OldNode == nil {
+			return true
+		}
+		if had, has, changed := moved(pod.RequiredAntiAffinity[i].TopologyKey); had && !has || changed {
+			return true
+		}
+	}
+	return false
 }

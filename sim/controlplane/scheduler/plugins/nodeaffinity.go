@@ -1,15 +1,15 @@
 package plugins
 
-import "ksim/sim/controlplane/scheduler/framework"
+import fwk "ksim/sim/controlplane/scheduler/framework"
 
 // NodeAffinity keeps pods off nodes that do not match their nodeSelector and required node affinity, and scores
 // preferred node affinity.
 //
 // Models kube-scheduler's NodeAffinity plugin (pkg/scheduler/framework/plugins/nodeaffinity, v1.36). Leaves out: added
 // affinity of a profile.
-type NodeAffinity struct{ mismatch, conflict *framework.Status }
+type NodeAffinity struct{ mismatch, conflict *fwk.Status }
 
-func newNodeAffinity(f *framework.Features) *NodeAffinity {
+func newNodeAffinity(f *fwk.Features) *NodeAffinity {
 	reason := "node(s) didn't match Pod's node affinity/selector" // 1.24.0 and later
 	switch {
 	case f.Minor < 20:
@@ -18,57 +18,57 @@ func newNodeAffinity(f *framework.Features) *NodeAffinity {
 		reason = "node(s) didn't match Pod's node affinity" // 1.20.0
 	}
 	return &NodeAffinity{
-		mismatch: framework.NewStatus(framework.UnschedulableAndUnresolvable, nodeAffinity, reason),
-		conflict: framework.NewStatus(framework.UnschedulableAndUnresolvable, nodeAffinity, "pod affinity terms conflict"),
+		mismatch: fwk.NewStatus(fwk.UnschedulableAndUnresolvable, nodeAffinity, reason),
+		conflict: fwk.NewStatus(fwk.UnschedulableAndUnresolvable, nodeAffinity, "pod affinity terms conflict"),
 	}
 }
 
-// Name implements framework.Plugin.
+// Name implements fwk.Plugin.
 func (pl *NodeAffinity) Name() string { return nodeAffinity }
 
-// PreFilter implements framework.PreFilterPlugin: a DaemonSet's pod names its node, and no other is looked at.
-func (pl *NodeAffinity) PreFilter(_ *framework.CycleState, pod *framework.PodInfo) ([]string, *framework.Status) {
+// PreFilter implements fwk.PreFilterPlugin: a DaemonSet's pod names its node, and no other is looked at.
+func (pl *NodeAffinity) PreFilter(_ *fwk.CycleState, pod *fwk.PodInfo) ([]string, *fwk.Status) {
 	if pod.RequiredNode == nil {
-		return nil, framework.NewStatus(framework.Skip, nodeAffinity)
+		return nil, fwk.NewStatus(fwk.Skip, nodeAffinity)
 	}
-	names, only := framework.RequiredNodeNames(&pod.Pod.Spec)
+	names, only := fwk.RequiredNodeNames(&pod.Pod.Spec)
 	if only && len(names) == 0 {
 		return nil, pl.conflict
 	}
 	return names, nil
 }
 
-// Filter implements framework.FilterPlugin.
-func (pl *NodeAffinity) Filter(_ *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) *framework.Status {
+// Filter implements fwk.FilterPlugin.
+func (pl *NodeAffinity) Filter(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) *fwk.Status {
 	if pod.RequiredNode.Match(node.Node()) {
 		return nil
 	}
 	return pl.mismatch
 }
 
-// PreScore implements framework.PreScorePlugin.
-func (pl *NodeAffinity) PreScore(_ *framework.CycleState, pod *framework.PodInfo, _ []*framework.NodeInfo) *framework.Status {
+// PreScore implements fwk.PreScorePlugin.
+func (pl *NodeAffinity) PreScore(_ *fwk.CycleState, pod *fwk.PodInfo, _ []*fwk.NodeInfo) *fwk.Status {
 	if len(pod.PreferredNode) == 0 {
-		return framework.NewStatus(framework.Skip, nodeAffinity)
+		return fwk.NewStatus(fwk.Skip, nodeAffinity)
 	}
 	return nil
 }
 
 // Score adds the weights of the preferences that the node meets.
-func (pl *NodeAffinity) Score(_ *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) int64 {
+func (pl *NodeAffinity) Score(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) int64 {
 	return pod.PreferredNode.Score(node.Node())
 }
 
-// NormalizeScore implements framework.ScoreExtensions.
-func (pl *NodeAffinity) NormalizeScore(_ *framework.CycleState, _ []*framework.NodeInfo, scores []int64) {
-	framework.DefaultNormalizeScore(false, scores)
+// NormalizeScore implements fwk.ScoreExtensions.
+func (pl *NodeAffinity) NormalizeScore(_ *fwk.CycleState, _ []*fwk.NodeInfo, scores []int64) {
+	fwk.DefaultNormalizeScore(false, scores)
 }
 
-// EventsToRegister implements framework.EnqueueExtensions.
-func (pl *NodeAffinity) EventsToRegister() []framework.ClusterEventWithHint {
-	return []framework.ClusterEventWithHint{
-		{Event: framework.ClusterEvent{Resource: framework.Node, Action: framework.Add | framework.UpdateNodeLabel},
-			Hint: func(pod *framework.PodInfo, c *framework.Change) bool {
+// EventsToRegister implements fwk.EnqueueExtensions.
+func (pl *NodeAffinity) EventsToRegister() []fwk.ClusterEventWithHint {
+	return []fwk.ClusterEventWithHint{
+		{Event: fwk.ClusterEvent{Resource: fwk.Node, Action: fwk.Add | fwk.UpdateNodeLabel},
+			Hint: func(pod *fwk.PodInfo, c *fwk.Change) bool {
 				return pod.RequiredNode.Match(c.NewNode) && (c.OldNode == nil || !pod.RequiredNode.Match(c.OldNode))
 			}},
 	}

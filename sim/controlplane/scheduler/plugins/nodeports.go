@@ -3,7 +3,7 @@ package plugins
 import (
 	corev1 "k8s.io/api/core/v1"
 
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 // NodePorts keeps pods off nodes whose ports they want and another pod has.
@@ -12,38 +12,38 @@ import (
 type NodePorts struct{}
 
 var (
-	portsTaken = framework.NewStatus(framework.Unschedulable, nodePorts,
+	portsTaken = fwk.NewStatus(fwk.Unschedulable, nodePorts,
 		"node(s) didn't have free ports for the requested pod ports")
-	skipNodePorts = framework.NewStatus(framework.Skip, nodePorts)
+	skipNodePorts = fwk.NewStatus(fwk.Skip, nodePorts)
 )
 
-// Name implements framework.Plugin.
+// Name implements fwk.Plugin.
 func (NodePorts) Name() string { return nodePorts }
 
-// PreFilter implements framework.PreFilterPlugin.
-func (NodePorts) PreFilter(_ *framework.CycleState, pod *framework.PodInfo) ([]string, *framework.Status) {
+// PreFilter implements fwk.PreFilterPlugin.
+func (NodePorts) PreFilter(_ *fwk.CycleState, pod *fwk.PodInfo) ([]string, *fwk.Status) {
 	if len(pod.HostPorts) == 0 {
 		return nil, skipNodePorts
 	}
 	return nil, nil
 }
 
-// Filter implements framework.FilterPlugin.
-func (NodePorts) Filter(_ *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) *framework.Status {
-	if framework.PortsConflict(pod.HostPorts, node.UsedPorts) {
+// Filter implements fwk.FilterPlugin.
+func (NodePorts) Filter(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) *fwk.Status {
+	if fwk.PortsConflict(pod.HostPorts, node.UsedPorts) {
 		return portsTaken
 	}
 	return nil
 }
 
-// EventsToRegister implements framework.EnqueueExtensions.
-func (NodePorts) EventsToRegister() []framework.ClusterEventWithHint {
-	return []framework.ClusterEventWithHint{
-		{Event: framework.ClusterEvent{Resource: framework.Pod, Action: framework.Delete},
-			Hint: func(pod *framework.PodInfo, c *framework.Change) bool {
-				return wasPlaced(c.OldPod) && framework.PortsConflict(pod.HostPorts, framework.HostPortsOf(c.OldPod))
+// EventsToRegister implements fwk.EnqueueExtensions.
+func (NodePorts) EventsToRegister() []fwk.ClusterEventWithHint {
+	return []fwk.ClusterEventWithHint{
+		{Event: fwk.ClusterEvent{Resource: fwk.Pod, Action: fwk.Delete},
+			Hint: func(pod *fwk.PodInfo, c *fwk.Change) bool {
+				return wasPlaced(c.OldPod) && fwk.PortsConflict(pod.HostPorts, fwk.HostPortsOf(c.OldPod))
 			}},
-		{Event: framework.ClusterEvent{Resource: framework.Node, Action: framework.Add}},
+		{Event: fwk.ClusterEvent{Resource: fwk.Node, Action: fwk.Add}},
 	}
 }
 

@@ -3,17 +3,17 @@ package plugins
 import (
 	corev1 "k8s.io/api/core/v1"
 
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 // Fit keeps pods off nodes without room for their requests, and prefers the node that would be least allocated.
 //
-// Models kube-scheduler's NodeResourcesFit plugin with its default strategy LeastAllocated over CPU and memory, weight 1
-// each (pkg/scheduler/framework/plugins/noderesources/fit.go, least_allocated.go, v1.36). Leaves out: other strategies,
-// ignored resources, in-place resizing, extended resources that devices back.
+// Models kube-scheduler's NodeResourcesFit plugin with its default strategy LeastAllocated over CPU and memory,
+// weight 1 each (pkg/scheduler/framework/plugins/noderesources/fit.go, least_allocated.go, v1.36). Leaves out: other
+// strategies, ignored resources, in-place resizing, extended resources that devices back.
 type Fit struct {
-	features *framework.Features
-	known    map[lack]*framework.Status
+	features *fwk.Features
+	known    map[lack]*fwk.Status
 }
 
 // lack is a set of the resources that a node has too little of.
@@ -27,15 +27,15 @@ const (
 	tooSmall // even when empty
 )
 
-func newFit(f *framework.Features) *Fit {
-	return &Fit{features: f, known: map[lack]*framework.Status{}}
+func newFit(f *fwk.Features) *Fit {
+	return &Fit{features: f, known: map[lack]*fwk.Status{}}
 }
 
-// Name implements framework.Plugin.
+// Name implements fwk.Plugin.
 func (pl *Fit) Name() string { return nodeResourcesFit }
 
-// Filter implements framework.FilterPlugin.
-func (pl *Fit) Filter(_ *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) *framework.Status {
+// Filter implements fwk.FilterPlugin.
+func (pl *Fit) Filter(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) *fwk.Status {
 	missing, scalars := lacks(pod, node)
 	if missing == 0 && scalars == nil {
 		return nil
@@ -54,7 +54,7 @@ func (pl *Fit) Filter(_ *framework.CycleState, pod *framework.PodInfo, node *fra
 	return s
 }
 
-func (pl *Fit) status(missing lack, scalars []string) *framework.Status {
+func (pl *Fit) status(missing lack, scalars []string) *fwk.Status {
 	var reasons []string
 	for _, r := range [...]struct {
 		bit    lack
@@ -68,15 +68,15 @@ func (pl *Fit) status(missing lack, scalars []string) *framework.Status {
 	for _, name := range scalars {
 		reasons = append(reasons, "Insufficient "+name)
 	}
-	code := framework.Unschedulable
+	code := fwk.Unschedulable
 	if missing&tooSmall != 0 {
-		code = framework.UnschedulableAndUnresolvable
+		code = fwk.UnschedulableAndUnresolvable
 	}
-	return framework.NewStatus(code, nodeResourcesFit, reasons...)
+	return fwk.NewStatus(code, nodeResourcesFit, reasons...)
 }
 
 // lacks returns what the node has too little of for the pod, extended resources by name.
-func lacks(pod *framework.PodInfo, node *framework.NodeInfo) (missing lack, scalars []string) {
+func lacks(pod *fwk.PodInfo, node *fwk.NodeInfo) (missing lack, scalars []string) {
 	request, has, used := &pod.Requests, &node.Allocatable, &node.Requested
 	if int64(len(node.Pods))+1 > has.AllowedPodNumber {
 		missing |= lackPods
@@ -105,7 +105,7 @@ func lacks(pod *framework.PodInfo, node *framework.NodeInfo) (missing lack, scal
 }
 
 // Score is the mean share of CPU and memory that would stay free.
-func (pl *Fit) Score(_ *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) int64 {
+func (pl *Fit) Score(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) int64 {
 	has, used, request := &node.Allocatable, &node.NonZeroRequested, &pod.NonZero
 	score, weights := int64(0), int64(0)
 	if has.MilliCPU > 0 {
@@ -124,22 +124,22 @@ func freeShare(requested, capacity int64) int64 {
 	if requested > capacity {
 		return 0
 	}
-	return (capacity - requested) * framework.MaxNodeScore / capacity
+	return (capacity - requested) * fwk.MaxNodeScore / capacity
 }
 
-// EventsToRegister implements framework.EnqueueExtensions.
-func (pl *Fit) EventsToRegister() []framework.ClusterEventWithHint {
-	return []framework.ClusterEventWithHint{
-		{Event: framework.ClusterEvent{Resource: framework.Pod, Action: framework.Delete},
-			Hint: func(_ *framework.PodInfo, c *framework.Change) bool { return wasPlaced(c.OldPod) }},
-		{Event: framework.ClusterEvent{Resource: framework.Node, Action: framework.Add | framework.UpdateNodeAllocatable},
-			Hint: func(pod *framework.PodInfo, c *framework.Change) bool { return nodeNowFits(pod, c.OldNode, c.NewNode) }},
+// EventsToRegister implements fwk.EnqueueExtensions.
+func (pl *Fit) EventsToRegister() []fwk.ClusterEventWithHint {
+	return []fwk.ClusterEventWithHint{
+		{Event: fwk.ClusterEvent{Resource: fwk.Pod, Action: fwk.Delete},
+			Hint: func(_ *fwk.PodInfo, c *fwk.Change) bool { return wasPlaced(c.OldPod) }},
+		{Event: fwk.ClusterEvent{Resource: fwk.Node, Action: fwk.Add | fwk.UpdateNodeAllocatable},
+			Hint: func(pod *fwk.PodInfo, c *fwk.Change) bool { return nodeNowFits(pod, c.OldNode, c.NewNode) }},
 	}
 }
 
 // nodeNowFits reports whether the pod fits on the node when empty, and one of the resources that it wants has grown.
-func nodeNowFits(pod *framework.PodInfo, old, node *corev1.Node) bool {
-	info := framework.NewNodeInfo()
+func nodeNowFits(pod *fwk.PodInfo, old, node *corev1.Node) bool {
+	info := fwk.NewNodeInfo()
 	info.SetNode(node)
 	if missing, scalars := lacks(pod, info); missing != 0 || scalars != nil {
 		return false
@@ -147,7 +147,7 @@ func nodeNowFits(pod *framework.PodInfo, old, node *corev1.Node) bool {
 	if old == nil {
 		return true
 	}
-	before := framework.NewResource(old.Status.Allocatable)
+	before := fwk.NewResource(old.Status.Allocatable)
 	now, request := &info.Allocatable, &pod.Requests
 	if now.AllowedPodNumber > before.AllowedPodNumber ||
 		request.MilliCPU > 0 && now.MilliCPU > before.MilliCPU ||

@@ -3,7 +3,7 @@ package plugins
 import (
 	corev1 "k8s.io/api/core/v1"
 
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 // NodeUnschedulable keeps pods off cordoned nodes unless they tolerate the taint that goes with it.
@@ -11,13 +11,13 @@ import (
 // Models kube-scheduler's NodeUnschedulable plugin (pkg/scheduler/framework/plugins/nodeunschedulable, v1.36).
 type NodeUnschedulable struct{}
 
-var cordoned = framework.NewStatus(framework.UnschedulableAndUnresolvable, nodeUnschedulable, "node(s) were unschedulable")
+var cordoned = fwk.NewStatus(fwk.UnschedulableAndUnresolvable, nodeUnschedulable, "node(s) were unschedulable")
 
-// Name implements framework.Plugin.
+// Name implements fwk.Plugin.
 func (NodeUnschedulable) Name() string { return nodeUnschedulable }
 
-// Filter implements framework.FilterPlugin.
-func (NodeUnschedulable) Filter(_ *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) *framework.Status {
+// Filter implements fwk.FilterPlugin.
+func (NodeUnschedulable) Filter(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) *fwk.Status {
 	if !node.Node().Spec.Unschedulable || toleratesUnschedulable(pod.Pod) {
 		return nil
 	}
@@ -25,19 +25,19 @@ func (NodeUnschedulable) Filter(_ *framework.CycleState, pod *framework.PodInfo,
 }
 
 func toleratesUnschedulable(pod *corev1.Pod) bool {
-	return framework.Tolerates(pod.Spec.Tolerations,
+	return fwk.Tolerates(pod.Spec.Tolerations,
 		&corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule})
 }
 
-// EventsToRegister implements framework.EnqueueExtensions.
-func (NodeUnschedulable) EventsToRegister() []framework.ClusterEventWithHint {
-	return []framework.ClusterEventWithHint{
-		{Event: framework.ClusterEvent{Resource: framework.Node, Action: framework.Add | framework.UpdateNodeTaint},
-			Hint: func(_ *framework.PodInfo, c *framework.Change) bool {
+// EventsToRegister implements fwk.EnqueueExtensions.
+func (NodeUnschedulable) EventsToRegister() []fwk.ClusterEventWithHint {
+	return []fwk.ClusterEventWithHint{
+		{Event: fwk.ClusterEvent{Resource: fwk.Node, Action: fwk.Add | fwk.UpdateNodeTaint},
+			Hint: func(_ *fwk.PodInfo, c *fwk.Change) bool {
 				return !c.NewNode.Spec.Unschedulable && (c.OldNode == nil || c.OldNode.Spec.Unschedulable)
 			}},
-		{Event: framework.ClusterEvent{Resource: framework.Pod, Action: framework.UpdatePodToleration},
-			Hint: func(pod *framework.PodInfo, c *framework.Change) bool {
+		{Event: fwk.ClusterEvent{Resource: fwk.Pod, Action: fwk.UpdatePodToleration},
+			Hint: func(pod *fwk.PodInfo, c *fwk.Change) bool {
 				return c.NewPod.UID == pod.Pod.UID && toleratesUnschedulable(c.NewPod)
 			}},
 	}

@@ -7,52 +7,54 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 // PodTopologySpread keeps the numbers of matching pods in topology domains close to each other: hard constraints as a
 // filter, soft ones and the system's defaults as a score (podtopologyspread_score.go).
 //
-// Models kube-scheduler's PodTopologySpread plugin (pkg/scheduler/framework/plugins/podtopologyspread, v1.36). Leaves out:
-// default constraints set by an administrator.
+// Models kube-scheduler's PodTopologySpread plugin (pkg/scheduler/framework/plugins/podtopologyspread, v1.36). Leaves
+// out: default constraints set by an administrator.
 type PodTopologySpread struct {
-	framework.Handle
-	listers  *framework.Listers
-	features *framework.Features
+	fwk.Handle
+	listers  *fwk.Listers
+	features *fwk.Features
 
-	unbalanced, unlabelled *framework.Status
+	unbalanced, unlabelled *fwk.Status
 }
 
 // spreadConstraint is a constraint, parsed.
 type spreadConstraint struct {
 	maxSkew       int64
 	topologyKey   string
-	selector      framework.Selector
+	selector      fwk.Selector
 	minDomains    int
 	honorAffinity bool
 	honorTaints   bool
 }
 
-func newPodTopologySpread(fw *framework.Framework, f *framework.Features) *PodTopologySpread {
+func newPodTopologySpread(fw *fwk.Framework, f *fwk.Features) *PodTopologySpread {
 	const reason = "node(s) didn't match pod topology spread constraints"
 	return &PodTopologySpread{Handle: fw.Handle, listers: fw.Listers, features: f,
-		unbalanced: framework.NewStatus(framework.Unschedulable, podTopologySpread, reason),
-		unlabelled: framework.NewStatus(framework.UnschedulableAndUnresolvable, podTopologySpread,
+		unbalanced: fwk.NewStatus(fwk.Unschedulable, podTopologySpread, reason),
+		unlabelled: fwk.NewStatus(fwk.UnschedulableAndUnresolvable, podTopologySpread,
 			reason+" (missing required label)")}
 }
 
-// Name implements framework.Plugin.
+// Name implements fwk.Plugin.
 func (pl *PodTopologySpread) Name() string { return podTopologySpread }
 
 // constraints parses the pod's own constraints of one kind.
-func (pl *PodTopologySpread) constraints(pod *corev1.Pod, kind corev1.UnsatisfiableConstraintAction) []spreadConstraint {
+func (pl *PodTopologySpread) constraints(
+	pod *corev1.Pod, kind corev1.UnsatisfiableConstraintAction,
+) []spreadConstraint {
 	var parsed []spreadConstraint
 	for i := range pod.Spec.TopologySpreadConstraints {
 		c := &pod.Spec.TopologySpreadConstraints[i]
 		if c.WhenUnsatisfiable != kind {
 			continue
 		}
-		selector := framework.SelectorOf(c.LabelSelector)
+		selector := fwk.SelectorOf(c.LabelSelector)
 		if pl.features.Minor >= 27 { // MatchLabelKeysInPodTopologySpread, beta on 1.27
 			selector = withLabelKeys(selector, c.MatchLabelKeys, pod.Labels)
 		}
@@ -86,17 +88,17 @@ func withLabelKeys(selector labels.Selector, keys []string, of map[string]string
 }
 
 // selectorOf wraps a selector.
-func selectorOf(s labels.Selector) framework.Selector {
+func selectorOf(s labels.Selector) fwk.Selector {
 	text := s.String()
 	if _, selectable := s.Requirements(); !selectable {
 		text = "<nothing>" // labels.Nothing has the same text as labels.Everything
 	}
-	return framework.Selector{Text: text, Empty: s.Empty(),
+	return fwk.Selector{Text: text, Empty: s.Empty(),
 		Match: func(set map[string]string) bool { return s.Matches(labels.Set(set)) }}
 }
 
 // includes reports whether a node counts for a constraint of the pod.
-func (c *spreadConstraint) includes(pod *framework.PodInfo, node *framework.NodeInfo) bool {
+func (c *spreadConstraint) includes(pod *fwk.PodInfo, node *fwk.NodeInfo) bool {
 	if c.honorAffinity && !pod.RequiredNode.Match(node.Node()) {
 		return false
 	}
@@ -107,7 +109,7 @@ func (c *spreadConstraint) includes(pod *framework.PodInfo, node *framework.Node
 	return true
 }
 
-func hasTopologies(node *framework.NodeInfo, constraints []spreadConstraint) bool {
+func hasTopologies(node *fwk.NodeInfo, constraints []spreadConstraint) bool {
 	for i := range constraints {
 		if _, has := node.Label(constraints[i].topologyKey); !has {
 			return false
@@ -123,8 +125,8 @@ type spreadFilterState struct {
 	fewest      []criticalPaths
 }
 
-// Clone implements framework.StateData.
-func (s *spreadFilterState) Clone() framework.StateData {
+// Clone implements fwk.StateData.
+func (s *spreadFilterState) Clone() fwk.StateData {
 	c := &spreadFilterState{constraints: s.constraints, counts: make([]map[string]int64, len(s.counts)),
 		fewest: append([]criticalPaths(nil), s.fewest...)}
 	for i := range s.counts {
@@ -133,8 +135,8 @@ func (s *spreadFilterState) Clone() framework.StateData {
 	return c
 }
 
-// criticalPaths are the domain with the fewest matching pods and the one after it. The second is only a bound: it is what
-// the first may become when a pod is added to it or taken away.
+// criticalPaths are the domain with the fewest matching pods and the one after it. The second is only a bound: it is
+// what the first may become when a pod is added to it or taken away.
 type criticalPaths [2]struct {
 	value string
 	count int64
@@ -166,7 +168,7 @@ func (p *criticalPaths) update(value string, count int64) {
 }
 
 // PreFilter counts the matching pods of each domain.
-func (pl *PodTopologySpread) PreFilter(state *framework.CycleState, pod *framework.PodInfo) ([]string, *framework.Status) {
+func (pl *PodTopologySpread) PreFilter(state *fwk.CycleState, pod *fwk.PodInfo) ([]string, *fwk.Status) {
 	if len(pod.Pod.Spec.TopologySpreadConstraints) == 0 {
 		return nil, skipSpread
 	}
@@ -200,11 +202,11 @@ func (pl *PodTopologySpread) PreFilter(state *framework.CycleState, pod *framewo
 			}
 		}
 	}
-	state.Write(framework.PodTopologySpreadFilter, s)
+	state.Write(fwk.PodTopologySpreadFilter, s)
 	return nil, nil
 }
 
-var skipSpread = framework.NewStatus(framework.Skip, podTopologySpread)
+var skipSpread = fwk.NewStatus(fwk.Skip, podTopologySpread)
 
 func (pl *PodTopologySpread) tables(namespace string, constraints []spreadConstraint) [][]int32 {
 	tables := make([][]int32, len(constraints))
@@ -214,18 +216,18 @@ func (pl *PodTopologySpread) tables(namespace string, constraints []spreadConstr
 	return tables
 }
 
-// AddPod implements framework.PreFilterExtensions.
-func (pl *PodTopologySpread) AddPod(state *framework.CycleState, pod, added *framework.PodInfo, node *framework.NodeInfo) {
+// AddPod implements fwk.PreFilterExtensions.
+func (pl *PodTopologySpread) AddPod(state *fwk.CycleState, pod, added *fwk.PodInfo, node *fwk.NodeInfo) {
 	updateSpread(state, pod, added, node, 1)
 }
 
-// RemovePod implements framework.PreFilterExtensions.
-func (pl *PodTopologySpread) RemovePod(state *framework.CycleState, pod, removed *framework.PodInfo, node *framework.NodeInfo) {
+// RemovePod implements fwk.PreFilterExtensions.
+func (pl *PodTopologySpread) RemovePod(state *fwk.CycleState, pod, removed *fwk.PodInfo, node *fwk.NodeInfo) {
 	updateSpread(state, pod, removed, node, -1)
 }
 
-func updateSpread(state *framework.CycleState, pod, changed *framework.PodInfo, node *framework.NodeInfo, delta int64) {
-	s := state.Read(framework.PodTopologySpreadFilter).(*spreadFilterState)
+func updateSpread(state *fwk.CycleState, pod, changed *fwk.PodInfo, node *fwk.NodeInfo, delta int64) {
+	s := state.Read(fwk.PodTopologySpreadFilter).(*spreadFilterState)
 	if changed.Pod.Namespace != pod.Pod.Namespace || !hasTopologies(node, s.constraints) {
 		return
 	}
@@ -241,8 +243,8 @@ func updateSpread(state *framework.CycleState, pod, changed *framework.PodInfo, 
 }
 
 // Filter refuses nodes in whose domain the pod would be one too many.
-func (pl *PodTopologySpread) Filter(state *framework.CycleState, pod *framework.PodInfo, node *framework.NodeInfo) *framework.Status {
-	s := state.Read(framework.PodTopologySpreadFilter).(*spreadFilterState)
+func (pl *PodTopologySpread) Filter(state *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) *fwk.Status {
+	s := state.Read(fwk.PodTopologySpreadFilter).(*spreadFilterState)
 	for i := range s.constraints {
 		c := &s.constraints[i]
 		value, has := node.Label(c.topologyKey)

@@ -9,11 +9,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
-// systemDefaultConstraints spread pods that say nothing (podtopologyspread/plugin.go systemDefaultConstraints, v1.20 on).
-func systemDefaultConstraints(selector framework.Selector) []spreadConstraint {
+// systemDefaultConstraints spread pods that say nothing (podtopologyspread/plugin.go systemDefaultConstraints, v1.20
+// on).
+func systemDefaultConstraints(selector fwk.Selector) []spreadConstraint {
 	return []spreadConstraint{
 		{maxSkew: 3, topologyKey: corev1.LabelHostname, selector: selector, minDomains: 1, honorAffinity: true},
 		{maxSkew: 5, topologyKey: corev1.LabelTopologyZone, selector: selector, minDomains: 1, honorAffinity: true},
@@ -61,7 +62,7 @@ func (pl *PodTopologySpread) defaultSelector(pod *corev1.Pod) labels.Selector {
 	}
 	selector := set.AsSelector()
 	if of != nil {
-		if requirements, ok := framework.SelectorOf(of).Requirements(); ok {
+		if requirements, ok := fwk.SelectorOf(of).Requirements(); ok {
 			selector = selector.Add(requirements...)
 		}
 	}
@@ -71,17 +72,17 @@ func (pl *PodTopologySpread) defaultSelector(pod *corev1.Pod) labels.Selector {
 // spreadScoreState is how many matching pods each domain has, by constraint, as far as nodes of it passed the filters.
 type spreadScoreState struct {
 	constraints []spreadConstraint
-	ignored     map[*framework.NodeInfo]bool // have not all topology keys
-	counts      []map[string]int64           // of domains other than hostnames
-	tables      [][]int32                    // of hostnames
-	weights     []uint64                     // of domains, in 2^-32
+	ignored     map[*fwk.NodeInfo]bool // have not all topology keys
+	counts      []map[string]int64     // of domains other than hostnames
+	tables      [][]int32              // of hostnames
+	weights     []uint64               // of domains, in 2^-32
 }
 
-// Clone implements framework.StateData.
-func (s *spreadScoreState) Clone() framework.StateData { return s }
+// Clone implements fwk.StateData.
+func (s *spreadScoreState) Clone() fwk.StateData { return s }
 
 // PreScore counts the matching pods of the domains that are left.
-func (pl *PodTopologySpread) PreScore(state *framework.CycleState, pod *framework.PodInfo, nodes []*framework.NodeInfo) *framework.Status {
+func (pl *PodTopologySpread) PreScore(state *fwk.CycleState, pod *fwk.PodInfo, nodes []*fwk.NodeInfo) *fwk.Status {
 	own := len(pod.Pod.Spec.TopologySpreadConstraints) > 0
 	s := &spreadScoreState{}
 	if own {
@@ -98,7 +99,7 @@ func (pl *PodTopologySpread) PreScore(state *framework.CycleState, pod *framewor
 	for _, node := range nodes {
 		if own && !hasTopologies(node, s.constraints) {
 			if s.ignored == nil {
-				s.ignored = map[*framework.NodeInfo]bool{}
+				s.ignored = map[*fwk.NodeInfo]bool{}
 			}
 			s.ignored[node] = true
 		}
@@ -106,12 +107,12 @@ func (pl *PodTopologySpread) PreScore(state *framework.CycleState, pod *framewor
 	for i := range s.constraints {
 		pl.countDomains(s, i, pod, nodes)
 	}
-	state.Write(framework.PodTopologySpreadScore, s)
+	state.Write(fwk.PodTopologySpreadScore, s)
 	return nil
 }
 
 // countDomains fills in the counts of the i-th constraint.
-func (pl *PodTopologySpread) countDomains(s *spreadScoreState, i int, pod *framework.PodInfo, nodes []*framework.NodeInfo) {
+func (pl *PodTopologySpread) countDomains(s *spreadScoreState, i int, pod *fwk.PodInfo, nodes []*fwk.NodeInfo) {
 	c := &s.constraints[i]
 	if c.topologyKey == corev1.LabelHostname {
 		s.weights[i] = naturalLogarithm(uint64(len(nodes) - len(s.ignored) + 2))
@@ -140,8 +141,8 @@ func (pl *PodTopologySpread) countDomains(s *spreadScoreState, i int, pod *frame
 }
 
 // Score is the weighted sum of the matching pods in the node's domains, rounded.
-func (pl *PodTopologySpread) Score(state *framework.CycleState, _ *framework.PodInfo, node *framework.NodeInfo) int64 {
-	s := state.Read(framework.PodTopologySpreadScore).(*spreadScoreState)
+func (pl *PodTopologySpread) Score(state *fwk.CycleState, _ *fwk.PodInfo, node *fwk.NodeInfo) int64 {
+	s := state.Read(fwk.PodTopologySpreadScore).(*spreadScoreState)
 	if s.ignored[node] {
 		return 0
 	}
@@ -164,8 +165,8 @@ func (pl *PodTopologySpread) Score(state *framework.CycleState, _ *framework.Pod
 }
 
 // NormalizeScore turns the scores round: the fewer, the better; ignored nodes get nothing.
-func (pl *PodTopologySpread) NormalizeScore(state *framework.CycleState, nodes []*framework.NodeInfo, scores []int64) {
-	s := state.Read(framework.PodTopologySpreadScore).(*spreadScoreState)
+func (pl *PodTopologySpread) NormalizeScore(state *fwk.CycleState, nodes []*fwk.NodeInfo, scores []int64) {
+	s := state.Read(fwk.PodTopologySpreadScore).(*spreadScoreState)
 	lowest, highest := int64(math.MaxInt64), int64(0)
 	for i, score := range scores {
 		if !s.ignored[nodes[i]] {
@@ -177,9 +178,9 @@ func (pl *PodTopologySpread) NormalizeScore(state *framework.CycleState, nodes [
 		case s.ignored[nodes[i]]:
 			scores[i] = 0
 		case highest == 0:
-			scores[i] = framework.MaxNodeScore
+			scores[i] = fwk.MaxNodeScore
 		default:
-			scores[i] = framework.MaxNodeScore * (highest + lowest - score) / highest
+			scores[i] = fwk.MaxNodeScore * (highest + lowest - score) / highest
 		}
 	}
 }
@@ -202,17 +203,17 @@ func naturalLogarithm(n uint64) uint64 {
 	return high<<32 | low>>32
 }
 
-// EventsToRegister implements framework.EnqueueExtensions.
-func (pl *PodTopologySpread) EventsToRegister() []framework.ClusterEventWithHint {
-	return []framework.ClusterEventWithHint{
-		{Event: framework.ClusterEvent{Resource: framework.Pod, Action: framework.Add | framework.UpdatePodLabel |
-			framework.UpdatePodToleration | framework.Delete}, Hint: pl.afterPodChange},
-		{Event: framework.ClusterEvent{Resource: framework.Node, Action: framework.Add | framework.Delete |
-			framework.UpdateNodeLabel | framework.UpdateNodeTaint}, Hint: pl.afterNodeChange},
+// EventsToRegister implements fwk.EnqueueExtensions.
+func (pl *PodTopologySpread) EventsToRegister() []fwk.ClusterEventWithHint {
+	return []fwk.ClusterEventWithHint{
+		{Event: fwk.ClusterEvent{Resource: fwk.Pod, Action: fwk.Add | fwk.UpdatePodLabel |
+			fwk.UpdatePodToleration | fwk.Delete}, Hint: pl.afterPodChange},
+		{Event: fwk.ClusterEvent{Resource: fwk.Node, Action: fwk.Add | fwk.Delete |
+			fwk.UpdateNodeLabel | fwk.UpdateNodeTaint}, Hint: pl.afterNodeChange},
 	}
 }
 
-func (pl *PodTopologySpread) afterPodChange(pod *framework.PodInfo, c *framework.Change) bool {
+func (pl *PodTopologySpread) afterPodChange(pod *fwk.PodInfo, c *fwk.Change) bool {
 	involved := func(other *corev1.Pod) bool {
 		return other == nil || other.UID == pod.Pod.UID || wasPlaced(other) && other.Namespace == pod.Pod.Namespace
 	}
@@ -245,7 +246,7 @@ func (pl *PodTopologySpread) afterPodChange(pod *framework.PodInfo, c *framework
 	return false
 }
 
-func (pl *PodTopologySpread) afterNodeChange(pod *framework.PodInfo, c *framework.Change) bool {
+func (pl *PodTopologySpread) afterNodeChange(pod *fwk.PodInfo, c *fwk.Change) bool {
 	constraints := pl.constraints(pod.Pod, corev1.DoNotSchedule)
 	matches := func(node *corev1.Node) bool {
 		for i := range constraints {
@@ -270,5 +271,5 @@ func (pl *PodTopologySpread) afterNodeChange(pod *framework.PodInfo, c *framewor
 			return true
 		}
 	}
-	return !framework.SameTaints(c.OldNode, c.NewNode)
+	return !fwk.SameTaints(c.OldNode, c.NewNode)
 }

@@ -5,7 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 // SchedulingGates keeps pods with gates out of the active queue.
@@ -13,11 +13,11 @@ import (
 // Models kube-scheduler's SchedulingGates plugin (pkg/scheduler/framework/plugins/schedulinggates, v1.36).
 type SchedulingGates struct{}
 
-// Name implements framework.Plugin.
+// Name implements fwk.Plugin.
 func (SchedulingGates) Name() string { return schedulingGates }
 
 // PreEnqueue refuses pods that have gates.
-func (SchedulingGates) PreEnqueue(pod *corev1.Pod) *framework.Status {
+func (SchedulingGates) PreEnqueue(pod *corev1.Pod) *fwk.Status {
 	if len(pod.Spec.SchedulingGates) == 0 {
 		return nil
 	}
@@ -25,15 +25,15 @@ func (SchedulingGates) PreEnqueue(pod *corev1.Pod) *framework.Status {
 	for _, gate := range pod.Spec.SchedulingGates {
 		gates = append(gates, gate.Name)
 	}
-	return framework.NewStatus(framework.UnschedulableAndUnresolvable, schedulingGates,
+	return fwk.NewStatus(fwk.UnschedulableAndUnresolvable, schedulingGates,
 		"waiting for scheduling gates: ["+strings.Join(gates, " ")+"]")
 }
 
-// EventsToRegister implements framework.EnqueueExtensions: only the pod itself can lose its gates.
-func (SchedulingGates) EventsToRegister() []framework.ClusterEventWithHint {
-	return []framework.ClusterEventWithHint{{
-		Event: framework.ClusterEvent{Resource: framework.Pod, Action: framework.UpdatePodSchedulingGatesEliminated},
-		Hint: func(pod *framework.PodInfo, c *framework.Change) bool {
+// EventsToRegister implements fwk.EnqueueExtensions: only the pod itself can lose its gates.
+func (SchedulingGates) EventsToRegister() []fwk.ClusterEventWithHint {
+	return []fwk.ClusterEventWithHint{{
+		Event: fwk.ClusterEvent{Resource: fwk.Pod, Action: fwk.UpdatePodSchedulingGatesEliminated},
+		Hint: func(pod *fwk.PodInfo, c *fwk.Change) bool {
 			return c.NewPod.UID == pod.Pod.UID
 		},
 	}}

@@ -6,20 +6,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 // VolumeBinding keeps pods waiting whose claims do not exist, are going away, or are yet to be bound.
 //
-// Models kube-scheduler's VolumeBinding plugin (pkg/scheduler/framework/plugins/volumebinding, v1.36). Leaves out: finding
-// and binding volumes (claims of class WaitForFirstConsumer count as bindable anywhere), node affinity of volumes, capacity.
-type VolumeBinding struct{ listers *framework.Listers }
+// Models kube-scheduler's VolumeBinding plugin (pkg/scheduler/framework/plugins/volumebinding, v1.36). Leaves out:
+// finding and binding volumes (claims of class WaitForFirstConsumer count as bindable anywhere), node affinity of
+// volumes, capacity.
+type VolumeBinding struct{ listers *fwk.Listers }
 
-// Name implements framework.Plugin.
+// Name implements fwk.Plugin.
 func (pl VolumeBinding) Name() string { return volumeBinding }
 
-// PreFilter implements framework.PreFilterPlugin.
-func (pl VolumeBinding) PreFilter(_ *framework.CycleState, pod *framework.PodInfo) ([]string, *framework.Status) {
+// PreFilter implements fwk.PreFilterPlugin.
+func (pl VolumeBinding) PreFilter(_ *fwk.CycleState, pod *fwk.PodInfo) ([]string, *fwk.Status) {
 	unbound := false
 	for i := range pod.Pod.Spec.Volumes {
 		volume := &pod.Pod.Spec.Volumes[i]
@@ -35,17 +36,18 @@ func (pl VolumeBinding) PreFilter(_ *framework.CycleState, pod *framework.PodInf
 		case claim == nil:
 			reason = fmt.Sprintf("persistentvolumeclaim %q not found", name)
 		case claim.Status.Phase == corev1.ClaimLost:
-			reason = fmt.Sprintf("persistentvolumeclaim %q bound to non-existent persistentvolume %q", name, claim.Spec.VolumeName)
+			reason = fmt.Sprintf("persistentvolumeclaim %q bound to non-existent persistentvolume %q", name,
+				claim.Spec.VolumeName)
 		case claim.DeletionTimestamp != nil:
 			reason = fmt.Sprintf("persistentvolumeclaim %q is being deleted", name)
 		}
 		if reason != "" {
-			return nil, framework.NewStatus(framework.UnschedulableAndUnresolvable, volumeBinding, reason)
+			return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, volumeBinding, reason)
 		}
 		unbound = unbound || claim.Spec.VolumeName == "" && !pl.waitsForConsumer(claim)
 	}
 	if unbound {
-		return nil, framework.NewStatus(framework.UnschedulableAndUnresolvable, volumeBinding,
+		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, volumeBinding,
 			"pod has unbound immediate PersistentVolumeClaims")
 	}
 	return nil, nil
@@ -56,7 +58,8 @@ func (pl VolumeBinding) waitsForConsumer(claim *corev1.PersistentVolumeClaim) bo
 		return false
 	}
 	class := pl.listers.StorageClass(*claim.Spec.StorageClassName)
-	return class != nil && class.VolumeBindingMode != nil && *class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer
+	return class != nil && class.VolumeBindingMode != nil &&
+		*class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer
 }
 
 func claimName(pod *corev1.Pod, volume *corev1.Volume) (name string, ephemeral bool) {
@@ -69,12 +72,12 @@ func claimName(pod *corev1.Pod, volume *corev1.Volume) (name string, ephemeral b
 	return "", false
 }
 
-// EventsToRegister implements framework.EnqueueExtensions.
-func (pl VolumeBinding) EventsToRegister() []framework.ClusterEventWithHint {
-	return []framework.ClusterEventWithHint{
-		{Event: framework.ClusterEvent{Resource: framework.StorageClass, Action: framework.Add | framework.Update}},
-		{Event: framework.ClusterEvent{Resource: framework.PersistentVolumeClaim, Action: framework.Add | framework.Update},
-			Hint: func(pod *framework.PodInfo, c *framework.Change) bool {
+// EventsToRegister implements fwk.EnqueueExtensions.
+func (pl VolumeBinding) EventsToRegister() []fwk.ClusterEventWithHint {
+	return []fwk.ClusterEventWithHint{
+		{Event: fwk.ClusterEvent{Resource: fwk.StorageClass, Action: fwk.Add | fwk.Update}},
+		{Event: fwk.ClusterEvent{Resource: fwk.PersistentVolumeClaim, Action: fwk.Add | fwk.Update},
+			Hint: func(pod *fwk.PodInfo, c *fwk.Change) bool {
 				if c.NewPVC.Namespace != pod.Pod.Namespace {
 					return false
 				}
@@ -85,7 +88,7 @@ func (pl VolumeBinding) EventsToRegister() []framework.ClusterEventWithHint {
 				}
 				return false
 			}},
-		{Event: framework.ClusterEvent{Resource: framework.Node, Action: framework.Add | framework.UpdateNodeLabel}},
+		{Event: fwk.ClusterEvent{Resource: fwk.Node, Action: fwk.Add | fwk.UpdateNodeLabel}},
 	}
 }
 
@@ -95,13 +98,13 @@ func (pl VolumeBinding) EventsToRegister() []framework.ClusterEventWithHint {
 // v1.36) for pods without claims. Leaves out: devices and claims.
 type DynamicResources struct{}
 
-var nothingToDeallocate = framework.NewStatus(framework.Unschedulable, dynamicResources, "no new claims to deallocate")
+var nothingToDeallocate = fwk.NewStatus(fwk.Unschedulable, dynamicResources, "no new claims to deallocate")
 
-// Name implements framework.Plugin.
+// Name implements fwk.Plugin.
 func (DynamicResources) Name() string { return dynamicResources }
 
-// PostFilter implements framework.PostFilterPlugin.
-func (DynamicResources) PostFilter(*framework.CycleState, *framework.PodInfo, *framework.NodeToStatus) (
-	*framework.PostFilterResult, *framework.Status) {
+// PostFilter implements fwk.PostFilterPlugin.
+func (DynamicResources) PostFilter(*fwk.CycleState, *fwk.PodInfo, *fwk.NodeToStatus) (
+	*fwk.PostFilterResult, *fwk.Status) {
 	return nil, nothingToDeallocate
 }

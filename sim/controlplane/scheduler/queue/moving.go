@@ -7,15 +7,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"ksim/sim"
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 // PreEnqueueCheck lets only some pods hear of an event.
-type PreEnqueueCheck func(pod *framework.PodInfo) bool
+type PreEnqueueCheck func(pod *fwk.PodInfo) bool
 
 // MoveAllToActiveOrBackoffQueue tells all pods in the pool of a change; those that it may help are tried again, after
 // their back-off. check may be nil.
-func (q *PriorityQueue) MoveAllToActiveOrBackoffQueue(change framework.Change, check PreEnqueueCheck) {
+func (q *PriorityQueue) MoveAllToActiveOrBackoffQueue(change fwk.Change, check PreEnqueueCheck) {
 	q.miss(change)
 	if len(q.pool) == 0 || !q.isEventOfInterest(change.Event) {
 		return
@@ -26,9 +26,9 @@ func (q *PriorityQueue) MoveAllToActiveOrBackoffQueue(change framework.Change, c
 // Idle reports whether nobody would hear of an event.
 func (q *PriorityQueue) Idle() bool { return len(q.pool) == 0 && len(q.inFlight) == 0 }
 
-// moveMatching goes through the pool once. Who leaves is replaced by the last, so the place is looked at again; who comes
-// back because it is gated is not.
-func (q *PriorityQueue) moveMatching(change *framework.Change, check PreEnqueueCheck) {
+// moveMatching goes through the pool once. Who leaves is replaced by the last, so the place is looked at again; who
+// comes back because it is gated is not.
+func (q *PriorityQueue) moveMatching(change *fwk.Change, check PreEnqueueCheck) {
 	for i, left := 0, len(q.pool); left > 0; left-- {
 		info := q.pool[i]
 		if check != nil && !check(info.PodInfo) || !q.hears(info, change.Event) || !q.isPodWorthRequeuing(info, change) {
@@ -41,8 +41,8 @@ func (q *PriorityQueue) moveMatching(change *framework.Change, check PreEnqueueC
 
 // AssignedPodAdded tells of a pod that got a node, in releases without queueing hints: only those hear of it whose
 // affinity or spreading it may help.
-func (q *PriorityQueue) AssignedPodAdded(change framework.Change, namespaceLabels map[string]string) {
-	q.MoveAllToActiveOrBackoffQueue(change, func(pod *framework.PodInfo) bool {
+func (q *PriorityQueue) AssignedPodAdded(change fwk.Change, namespaceLabels map[string]string) {
+	q.MoveAllToActiveOrBackoffQueue(change, func(pod *fwk.PodInfo) bool {
 		info := q.byUID[pod.Pod.UID]
 		if info != nil && slices.Contains(info.UnschedulablePlugins, "PodTopologySpread") &&
 			pod.Pod.Namespace == change.NewPod.Namespace {
@@ -57,7 +57,7 @@ func (q *PriorityQueue) AssignedPodAdded(change framework.Change, namespaceLabel
 	})
 }
 
-func (q *PriorityQueue) miss(changes ...framework.Change) {
+func (q *PriorityQueue) miss(changes ...fwk.Change) {
 	if len(q.inFlight) == 0 {
 		return
 	}
@@ -66,7 +66,7 @@ func (q *PriorityQueue) miss(changes ...framework.Change) {
 	}
 }
 
-func (q *PriorityQueue) isEventOfInterest(event framework.ClusterEvent) bool {
+func (q *PriorityQueue) isEventOfInterest(event fwk.ClusterEvent) bool {
 	if event.IsWildCard() || !q.config.Features.EventsPerPlugin {
 		return true
 	}
@@ -79,7 +79,7 @@ func (q *PriorityQueue) isEventOfInterest(event framework.ClusterEvent) bool {
 }
 
 // hears reports whether a pod is not gated, or by a plugin that waits for this event.
-func (q *PriorityQueue) hears(info *QueuedPodInfo, event framework.ClusterEvent) bool {
+func (q *PriorityQueue) hears(info *QueuedPodInfo, event fwk.ClusterEvent) bool {
 	if info.gatingPlugin == "" {
 		return true
 	}
@@ -92,7 +92,7 @@ func (q *PriorityQueue) hears(info *QueuedPodInfo, event framework.ClusterEvent)
 }
 
 // isPodWorthRequeuing asks the plugins that refused the pod whether the change may help.
-func (q *PriorityQueue) isPodWorthRequeuing(info *QueuedPodInfo, change *framework.Change) bool {
+func (q *PriorityQueue) isPodWorthRequeuing(info *QueuedPodInfo, change *fwk.Change) bool {
 	if len(info.UnschedulablePlugins) == 0 || change.Event.IsWildCard() || !q.config.Features.EventsPerPlugin {
 		return true
 	}
@@ -216,8 +216,8 @@ func (q *PriorityQueue) flushBackoffQCompleted() {
 	q.scheduleBackoff()
 }
 
-// scheduleLeftover sets the timer for the tick that finds the first pod that has waited too long in the pool. Gated pods
-// are not waited for.
+// scheduleLeftover sets the timer for the tick that finds the first pod that has waited too long in the pool. Gated
+// pods are not waited for.
 func (q *PriorityQueue) scheduleLeftover() {
 	if !q.running || q.leftoverAt.Pending() {
 		return // a tick for a pod that has gone sets the next one

@@ -7,7 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"ksim/sim"
-	"ksim/sim/controlplane/scheduler/framework"
+	fwk "ksim/sim/controlplane/scheduler/framework"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 
 // QueuedPodInfo is a pod on its way to a node.
 type QueuedPodInfo struct {
-	*framework.PodInfo
+	*fwk.PodInfo
 	// Timestamp is when the pod was added, or was last refused.
 	Timestamp sim.Time
 	Attempts  int
@@ -58,12 +58,12 @@ const (
 // Config is what a queue works with.
 type Config struct {
 	Scope                     *sim.Scope
-	Features                  *framework.Features
+	Features                  *fwk.Features
 	PodInitialBackoff         time.Duration
 	PodMaxBackoff             time.Duration
 	PodMaxInUnschedulablePods time.Duration
-	PreEnqueue                []framework.PreEnqueuePlugin
-	EnqueueExtensions         []framework.EnqueueExtensions
+	PreEnqueue                []fwk.PreEnqueuePlugin
+	EnqueueExtensions         []fwk.EnqueueExtensions
 }
 
 // PriorityQueue implements the scheduling queue.
@@ -94,15 +94,15 @@ type PriorityQueue struct {
 
 // missedChange is an event that a pod in flight could not be told of.
 type missedChange struct {
-	framework.Change
+	fwk.Change
 	cause sim.EventID
 }
 
 // registration is an event that a plugin wants to hear of.
 type registration struct {
 	plugin string
-	event  framework.ClusterEvent
-	hint   framework.Hint
+	event  fwk.ClusterEvent
+	hint   fwk.Hint
 }
 
 // New makes a queue; Run starts its timers.
@@ -123,18 +123,18 @@ func New(config Config) *PriorityQueue {
 	return q
 }
 
-// register notes the events of a plugin. What hears of new nodes hears of every change of taints, too: until v1.31 a new
-// node was passed over for pods that did not tolerate its taints, and the removal of the taints was all that was left; the
-// registration has stayed (pkg/scheduler/scheduler.go buildQueueingHintMap).
-func (q *PriorityQueue) register(pl framework.EnqueueExtensions) {
+// register notes the events of a plugin. What hears of new nodes hears of every change of taints, too: until v1.31 a
+// new node was passed over for pods that did not tolerate its taints, and the removal of the taints was all that was
+// left; the registration has stayed (pkg/scheduler/scheduler.go buildQueueingHintMap).
+func (q *PriorityQueue) register(pl fwk.EnqueueExtensions) {
 	added, taints := false, false
 	for _, e := range pl.EventsToRegister() {
-		if e.Event.Resource == framework.Node {
-			if !q.config.Features.QueueingHints && e.Event.Action&framework.Add != 0 {
-				e.Event.Action |= framework.UpdateNodeTaint | framework.UpdateNodeLabel
+		if e.Event.Resource == fwk.Node {
+			if !q.config.Features.QueueingHints && e.Event.Action&fwk.Add != 0 {
+				e.Event.Action |= fwk.UpdateNodeTaint | fwk.UpdateNodeLabel
 			}
-			added = added || e.Event.Action&framework.Add != 0
-			taints = taints || e.Event.Action&framework.UpdateNodeTaint != 0
+			added = added || e.Event.Action&fwk.Add != 0
+			taints = taints || e.Event.Action&fwk.UpdateNodeTaint != 0
 		}
 		if !q.config.Features.QueueingHints {
 			e.Hint = nil
@@ -143,13 +143,13 @@ func (q *PriorityQueue) register(pl framework.EnqueueExtensions) {
 	}
 	if added && !taints {
 		q.hints = append(q.hints, registration{plugin: pl.Name(),
-			event: framework.ClusterEvent{Resource: framework.Node, Action: framework.UpdateNodeTaint}})
+			event: fwk.ClusterEvent{Resource: fwk.Node, Action: fwk.UpdateNodeTaint}})
 	}
 }
 
 // less orders the active queue: by priority, then by age (plugins/queuesort/priority_sort.go).
 func less(a, b *QueuedPodInfo) bool {
-	if x, y := framework.Priority(a.Pod), framework.Priority(b.Pod); x != y {
+	if x, y := fwk.Priority(a.Pod), fwk.Priority(b.Pod); x != y {
 		return x > y
 	}
 	if a.Timestamp != b.Timestamp {
@@ -164,7 +164,7 @@ func (q *PriorityQueue) Len() (active, backoff, unschedulable int) {
 }
 
 // Add takes in a new pod.
-func (q *PriorityQueue) Add(pod *framework.PodInfo) {
+func (q *PriorityQueue) Add(pod *fwk.PodInfo) {
 	if q.byUID[pod.Pod.UID] != nil || q.inFlight[pod.Pod.UID] != nil {
 		return
 	}
@@ -175,8 +175,8 @@ func (q *PriorityQueue) Add(pod *framework.PodInfo) {
 	}
 }
 
-// Pop takes out the pod that is to be tried next, waiting however long for one. From v1.33 on an idle scheduler takes pods
-// out of their back-off. The pod is in flight until AddUnschedulableIfNotPresent or Done.
+// Pop takes out the pod that is to be tried next, waiting however long for one. From v1.33 on an idle scheduler takes
+// pods out of their back-off. The pod is in flight until AddUnschedulableIfNotPresent or Done.
 func (q *PriorityQueue) Pop(p *sim.Proc) *QueuedPodInfo {
 	for {
 		if info := q.TryPop(); info != nil {
@@ -208,8 +208,8 @@ func (q *PriorityQueue) Done(uid types.UID) {
 	}
 }
 
-// AddUnschedulableIfNotPresent takes back a pod in flight that was refused by its UnschedulablePlugins, or, without any,
-// met an error.
+// AddUnschedulableIfNotPresent takes back a pod in flight that was refused by its UnschedulablePlugins, or, without
+// any, met an error.
 func (q *PriorityQueue) AddUnschedulableIfNotPresent(info *QueuedPodInfo) {
 	defer q.Done(info.Pod.UID)
 	if q.byUID[info.Pod.UID] != nil {
@@ -245,7 +245,7 @@ func (q *PriorityQueue) worthRetryingAlready(info *QueuedPodInfo) bool {
 }
 
 // Update takes over a newer version of a pod that has no node yet.
-func (q *PriorityQueue) Update(old *corev1.Pod, pod *framework.PodInfo) {
+func (q *PriorityQueue) Update(old *corev1.Pod, pod *fwk.PodInfo) {
 	if info := q.inFlight[pod.Pod.UID]; info != nil {
 		q.miss(podChanges(old, pod.Pod)...)
 		return
@@ -282,10 +282,10 @@ func (q *PriorityQueue) Update(old *corev1.Pod, pod *framework.PodInfo) {
 	}
 }
 
-func podChanges(old, pod *corev1.Pod) []framework.Change {
-	var changes []framework.Change
-	for _, event := range framework.PodSchedulingPropertiesChange(old, pod) {
-		changes = append(changes, framework.Change{Event: event, OldPod: old, NewPod: pod})
+func podChanges(old, pod *corev1.Pod) []fwk.Change {
+	var changes []fwk.Change
+	for _, event := range fwk.PodSchedulingPropertiesChange(old, pod) {
+		changes = append(changes, fwk.Change{Event: event, OldPod: old, NewPod: pod})
 	}
 	return changes
 }
@@ -293,8 +293,8 @@ func podChanges(old, pod *corev1.Pod) []framework.Change {
 // podUpdated reports whether more than the status of a pod changed (scheduling_queue.go isPodUpdated).
 func podUpdated(old, pod *corev1.Pod) bool {
 	return old.Generation != pod.Generation || old.DeletionTimestamp != pod.DeletionTimestamp ||
-		len(framework.PodSchedulingPropertiesChange(old, pod)) > 1 ||
-		framework.PodSchedulingPropertiesChange(old, pod)[0].Action != framework.Update
+		len(fwk.PodSchedulingPropertiesChange(old, pod)) > 1 ||
+		fwk.PodSchedulingPropertiesChange(old, pod)[0].Action != fwk.Update
 }
 
 // Delete forgets a pod.
