@@ -370,8 +370,8 @@ func (nc *nodeLifecycle) recordNotReady(h *nodeHealth, current *corev1.NodeCondi
 		if h.heartbeat != 0 {
 			silent = nc.kernel.Now().Sub(nc.kernel.Trace().Event(h.heartbeat).T)
 		}
-		trace.Message = fmt.Sprintf("%s: no heartbeat for %s; it may be silent for %s (node-monitor-grace-period)", message,
-			seconds(silent), seconds(trace.Wait))
+		trace.Message = fmt.Sprintf("%s: no heartbeat for %s; this controller has waited %s (node-monitor-grace-period)",
+			message, seconds(silent), seconds(trace.Wait))
 	} else if h.node != nil {
 		trace.Cause = api.CauseOf(nc.kernel, h.node)
 	}

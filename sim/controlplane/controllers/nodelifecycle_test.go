@@ -300,3 +300,36 @@ func BenchmarkMonitorTickOfHealthyNodes(b *testing.B) {
 		}
 	}
 }
+
+// What a pod tolerates decides when it goes: at once without a toleration, after the shortest of several, never without
+// seconds.
+func TestTolerationTimes(t *testing.T) {
+	seconds := func(n int64) *int64 { return &n }
+	unreachable := corev1.Taint{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoExecute}
+	mine := corev1.Taint{Key: "mine", Value: "yes", Effect: corev1.TaintEffectNoExecute}
+	exists := func(key string, n *int64) corev1.Toleration {
+		return corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, TolerationSeconds: n}
+	}
+	for name, c := range map[string]struct { // any order: independent cases
+		taints      []corev1.Taint
+		tolerations []corev1.Toleration
+		all         bool
+		want        time.Duration
+	}{
+		"none":     {[]corev1.Taint{unreachable}, nil, false, -1},
+		"for ever": {[]corev1.Taint{unreachable}, []corev1.Toleration{exists("", nil)}, true, -1},
+		"a while": {[]corev1.Taint{unreachable}, []corev1.Toleration{exists(unreachable.Key, seconds(30))},
+			true, 30 * time.Second},
+		"zero":       {[]corev1.Taint{unreachable}, []corev1.Toleration{exists(unreachable.Key, seconds(0))}, true, 0},
+		"one of two": {[]corev1.Taint{unreachable, mine}, []corev1.Toleration{exists(mine.Key, nil)}, false, -1},
+		"the shorter": {[]corev1.Taint{unreachable, mine}, []corev1.Toleration{exists(mine.Key, seconds(60)),
+			exists(unreachable.Key, seconds(20))}, true, 20 * time.Second},
+		"another value": {[]corev1.Taint{mine}, []corev1.Toleration{{Key: "mine", Value: "no"}}, false, -1},
+		"another effect": {[]corev1.Taint{mine}, []corev1.Toleration{{Key: "mine", Value: "yes",
+			Effect: corev1.TaintEffectNoSchedule}}, false, -1},
+	} {
+		used, all := matchingTolerations(c.taints, c.tolerations)
+		assert.Equal(t, c.all, all, name)
+		assert.Equal(t, c.want, minTolerationTime(used), name)
+	}
+}
