@@ -156,8 +156,8 @@ func (m *manifestChecker) checkObject() {
 	}
 }
 
-// decode reads the object strictly and returns nil if that fails. A value of the wrong type is reported and left out, so that
-// what is wrong behind it is found too.
+// decode reads the object strictly and returns nil if that fails. A value of the wrong type is reported and left out,
+// so that what is wrong behind it is found too.
 func (m *manifestChecker) decode(res *api.Resource, text []byte) api.Object {
 	var raw map[string]any
 	if err := yaml.Unmarshal(text, &raw); err != nil {
@@ -213,8 +213,14 @@ func (m *manifestChecker) unknownKind(apiVersion, kind *source.Node) {
 		}
 		kinds = append(kinds, r.GVK.Kind)
 	}
-	m.atNode(kind, "no kind %q in version %q%s; modelled: %s", kind.Text, apiVersion.Text, source.Suggest(kind.Text, kinds),
-		modelledKinds())
+	m.atNode(
+		kind,
+		"no kind %q in version %q%s; modelled: %s",
+		kind.Text,
+		apiVersion.Text,
+		source.Suggest(kind.Text, kinds),
+		modelledKinds(),
+	)
 }
 
 func modelledKinds() string {

@@ -76,8 +76,8 @@ func sortedNames[T any](m map[string]T) []string {
 	return names
 }
 
-// Prepare brings the run to time zero: the cluster is ready, the manifests are applied, and each of their pods runs or has been
-// found unschedulable, or five minutes have passed since.
+// Prepare brings the run to time zero: the cluster is ready, the manifests are applied, and each of their pods runs or
+// has been found unschedulable, or five minutes have passed since.
 func (r *Run) Prepare() error {
 	r.Start = sim.Time(1 << 62) // not known yet: times before it are negative
 	if err := r.until(readyWithin, r.notReady); err != nil {
@@ -95,7 +95,9 @@ func (r *Run) Prepare() error {
 	r.Start = r.Kernel.Now()
 	r.started = true
 	r.Kernel.Outside(func() {
-		r.scope.Emit(sim.Event{Level: sim.Story, Reason: "Ready", Object: "scenario/" + r.Scenario.Name, Message: r.summary()})
+		r.scope.Emit(
+			sim.Event{Level: sim.Story, Reason: "Ready", Object: "scenario/" + r.Scenario.Name, Message: r.summary()},
+		)
 		r.startProbes()
 	})
 	r.steps.begin()

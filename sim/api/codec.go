@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"ksim/sim/api/defaults"
 )
 
 // Objects lie in etcd as kube-apiserver writes them: "k8s\x00", then a runtime.Unknown that names the type and holds
@@ -100,6 +102,9 @@ func Decode(r *Resource, value []byte, modRevision int64) (Object, error) {
 	}
 	obj.GetObjectKind().SetGroupVersionKind(r.GVK)
 	obj.SetResourceVersion(strconv.FormatInt(modRevision, 10))
+	if r == StatefulSets {
+		defaults.Set(obj) // the types of its claim templates are not in the message
+	}
 	return obj, nil
 }
 

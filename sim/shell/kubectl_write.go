@@ -1,11 +1,8 @@
 package shell
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -14,9 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
-	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
@@ -99,8 +93,12 @@ func readDocument(release *api.Release, file, text string) ([]document, error) {
 		if len(unset) > 1 {
 			message = "[" + message + "]"
 		}
-		return nil, usagef("error validating %q: error validating data: %s; if you choose to ignore these errors, turn validation "+
-			"off with --validate=false", file, message)
+		return nil, usagef(
+			"error validating %q: error validating data: %s; if you choose to ignore these errors, turn validation "+
+				"off with --validate=false",
+			file,
+			message,
+		)
 	}
 	if kind == "List" {
 		return readItems(release, file, d.raw)
@@ -110,8 +108,15 @@ func readDocument(release *api.Release, file, text string) ([]document, error) {
 		meta, _ := d.raw["metadata"].(map[string]any)
 		name, _ := meta["name"].(string)
 		namespace, _ := meta["namespace"].(string)
-		return nil, usagef("resource mapping not found for name: %q namespace: %q from %q: no matches for kind %q in version %q\n"+
-			"ensure CRDs are installed first", name, namespace, file, kind, apiVersion)
+		return nil, usagef(
+			"resource mapping not found for name: %q namespace: %q from %q: no matches for kind %q in version %q\n"+
+				"ensure CRDs are installed first",
+			name,
+			namespace,
+			file,
+			kind,
+			apiVersion,
+		)
 	}
 	d.object = d.resource.New()
 	if err := d.decode(text); err != nil {
@@ -120,7 +125,8 @@ func readDocument(release *api.Release, file, text string) ([]document, error) {
 	return []document{d}, nil
 }
 
-// decode fills in the object. What the server would refuse is refused with its words (apimachinery pkg/runtime/serializer).
+// decode fills in the object. What the server would refuse is refused with its words (apimachinery
+// pkg/runtime/serializer).
 func (d *document) decode(text string) error {
 	encoded, err := yaml.YAMLToJSON([]byte(text))
 	if err != nil {
@@ -158,8 +164,10 @@ func readItems(release *api.Release, file string, list map[string]any) ([]docume
 }
 
 func badRequest(res *api.Resource, why string) error {
-	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %s", res.GVK.Kind, res.GVK.Version,
-		res.GVK.Kind, why))
+	return apierrors.NewBadRequest(
+		fmt.Sprintf("%s in version %q cannot be handled as a %s: %s", res.GVK.Kind, res.GVK.Version,
+			res.GVK.Kind, why),
+	)
 }
 
 // place gives the object its namespace.
@@ -199,128 +207,6 @@ func (k *kubectl) each(list []document, do func(d *document) error) error {
 	return last
 }
 
-func applyVerb() kubectlVerb {
-	return kubectlVerb{name: "apply", flags: fileFlags, run: func(k *kubectl, _ []string) error {
-		if k.flags.Lookup("filename").Value.String() == "[]" {
-			return usagef("must specify one of -f and -k")
-		}
-		list, err := k.documents()
-		if err != nil {
-			return err
-		}
-		return k.each(list, k.apply)
-	}}
-}
-
-const lastApplied = corev1.LastAppliedConfigAnnotation
-
-// apply creates an object or patches it from what was last applied to what is written now (kubectl pkg/cmd/apply/patcher.go).
-func (k *kubectl) apply(d *document) error {
-	modified, err := withLastApplied(d)
-	if err != nil {
-		return usagef("%v", err)
-	}
-	name, namespace := d.object.GetName(), d.object.GetNamespace()
-	resp, err := k.do(&api.Request{Verb: api.Get, Resource: d.resource, Namespace: namespace, Name: name})
-	if api.IsNotFound(err) {
-		object := d.object.DeepCopyObject().(api.Object)
-		annotations := object.GetAnnotations()
-		if annotations == nil {
-			annotations = map[string]string{}
-		}
-		annotations[lastApplied] = annotationOf(modified)
-		object.SetAnnotations(annotations)
-		if _, err := k.do(&api.Request{Verb: api.Create, Resource: d.resource, Namespace: namespace, Name: name, Object: object,
-			FieldManager: "kubectl-client-side-apply"}); err != nil {
-			return inFile("creating", d.file, err)
-		}
-		k.printf("%s/%s created\n", typeName(d.resource), name)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	current := encodeJSON(resp.Object)
-	original := []byte(resp.Object.GetAnnotations()[lastApplied])
-	if len(original) == 0 {
-		k.failf(0, "Warning: resource %s/%s is missing the kubectl.kubernetes.io/last-applied-configuration annotation which is "+
-			"required by kubectl apply. kubectl apply should only be used on resources created declaratively by either kubectl create "+
-			"--save-config or kubectl apply. The missing annotation will be patched automatically.", d.resource.Plural, name)
-	}
-	patch, kind, err := threeWayPatch(d.resource, original, modified, current)
-	if err != nil {
-		return usagef("%v", err)
-	}
-	if string(patch) == "{}" {
-		k.printf("%s/%s unchanged\n", typeName(d.resource), name)
-		return nil
-	}
-	after, err := k.do(&api.Request{Verb: api.Patch, Resource: d.resource, Namespace: namespace, Name: name, Patch: patch,
-		PatchType: kind, FieldManager: "kubectl-client-side-apply"})
-	if err != nil {
-		return inFile("applying patch:\n"+string(patch)+"\nto:\n...\nfor:", d.file, err)
-	}
-	_ = after
-	k.printf("%s/%s configured\n", typeName(d.resource), name)
-	return nil
-}
-
-// withLastApplied returns the object's JSON with itself in the annotation of what was last applied.
-func withLastApplied(d *document) ([]byte, error) {
-	bare, err := compact(d.raw)
-	if err != nil {
-		return nil, err
-	}
-	var raw map[string]any
-	if err := json.Unmarshal(bare, &raw); err != nil {
-		return nil, err
-	}
-	meta, _ := raw["metadata"].(map[string]any)
-	if meta == nil {
-		meta = map[string]any{}
-		raw["metadata"] = meta
-	}
-	annotations, _ := meta["annotations"].(map[string]any)
-	if annotations == nil {
-		annotations = map[string]any{}
-		meta["annotations"] = annotations
-	}
-	delete(annotations, lastApplied)
-	if bare, err = compact(raw); err != nil {
-		return nil, err
-	}
-	annotations[lastApplied] = string(bare)
-	return compact(raw)
-}
-
-func compact(value any) ([]byte, error) {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(value)
-	return b.Bytes(), err
-}
-
-func annotationOf(modified []byte) string {
-	var raw struct {
-		Metadata struct{ Annotations map[string]string }
-	}
-	if err := json.Unmarshal(modified, &raw); err != nil {
-		panic(err) // cannot fail: it was made by withLastApplied
-	}
-	return raw.Metadata.Annotations[lastApplied]
-}
-
-func threeWayPatch(res *api.Resource, original, modified, current []byte) ([]byte, types.PatchType, error) {
-	meta, err := strategicpatch.NewPatchMetaFromStruct(res.New())
-	if err != nil {
-		patch, err := jsonmergepatch.CreateThreeWayJSONMergePatch(original, modified, current)
-		return patch, types.MergePatchType, err
-	}
-	patch, err := strategicpatch.CreateThreeWayMergePatch(original, modified, current, meta, true)
-	return patch, types.StrategicMergePatchType, err
-}
-
 func createVerb() kubectlVerb {
 	return kubectlVerb{name: "create", run: runCreate, flags: func(f *pflag.FlagSet) {
 		fileFlags(f)
@@ -358,7 +244,11 @@ func (k *kubectl) createNamed(args []string) error {
 	replicas, _ := k.flags.GetInt32("replicas")           // cannot fail
 	literals, _ := k.flags.GetStringArray("from-literal") // cannot fail
 	if len(args) != 2 {
-		return usagef("exactly one NAME is required, got %d\nSee 'kubectl create %s -h' for help and examples", len(args)-1, args[0])
+		return usagef(
+			"exactly one NAME is required, got %d\nSee 'kubectl create %s -h' for help and examples",
+			len(args)-1,
+			args[0],
+		)
 	}
 	name := args[1]
 	var object api.Object
@@ -378,12 +268,17 @@ func (k *kubectl) createNamed(args []string) error {
 		}
 		object = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: data}
 	default:
-		return usagef("kubectl create %s is not modelled by ksim yet; there are: deployment, namespace, configmap, -f", args[0])
+		return usagef(
+			"kubectl create %s is not modelled by ksim yet; there are: deployment, namespace, configmap, -f",
+			args[0],
+		)
 	}
 	d := document{resource: api.ResourceOf(object), object: object}
 	k.place(&d)
-	_, err := k.do(&api.Request{Verb: api.Create, Resource: d.resource, Namespace: object.GetNamespace(), Name: name, Object: object,
-		FieldManager: "kubectl-create"})
+	_, err := k.do(
+		&api.Request{Verb: api.Create, Resource: d.resource, Namespace: object.GetNamespace(), Name: name, Object: object,
+			FieldManager: "kubectl-create"},
+	)
 	if err != nil {
 		var status *apierrors.StatusError
 		if errors.As(err, &status) && status.ErrStatus.Reason != metav1.StatusReasonInvalid {
@@ -405,129 +300,10 @@ func newDeployment(name string, images []string, replicas int32) *appsv1.Deploym
 		container := image[strings.LastIndexByte(image, '/')+1:]
 		container, _, _ = strings.Cut(container, ":")
 		container, _, _ = strings.Cut(container, "@")
-		d.Spec.Template.Spec.Containers = append(d.Spec.Template.Spec.Containers, corev1.Container{Name: container, Image: image})
+		d.Spec.Template.Spec.Containers = append(
+			d.Spec.Template.Spec.Containers,
+			corev1.Container{Name: container, Image: image},
+		)
 	}
 	return d
-}
-
-func scaleVerb() kubectlVerb {
-	return kubectlVerb{name: "scale", run: runScale, flags: func(f *pflag.FlagSet) {
-		f.Int32("replicas", -1, "")
-		f.Int32("current-replicas", -1, "")
-	}}
-}
-
-func runScale(k *kubectl, args []string) error {
-	if !k.flags.Changed("replicas") {
-		return usagef("required flag(s) \"replicas\" not set")
-	}
-	replicas, _ := k.flags.GetInt32("replicas")         // cannot fail: the verb has the flag
-	expected, _ := k.flags.GetInt32("current-replicas") // cannot fail
-	if replicas < 0 {
-		return usagef("The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0")
-	}
-	if len(args) == 0 {
-		return usagef("resource(s) were provided, but no name was specified")
-	}
-	list, err := targets(args)
-	if err != nil {
-		return err
-	}
-	for _, t := range list {
-		if t.name == "" {
-			return usagef("resource(s) were provided, but no name was specified")
-		}
-		if !slices.Contains(t.resource.Sub, "scale") {
-			return &apierrors.StatusError{ErrStatus: metav1.Status{Reason: metav1.StatusReasonNotFound,
-				Message: "the server could not find the requested resource"}}
-		}
-		if expected >= 0 {
-			resp, err := k.do(&api.Request{Verb: api.Get, Resource: t.resource, Name: t.name})
-			if err != nil {
-				return err
-			}
-			if now := replicasOf(resp.Object); now != expected {
-				return usagef("Expected replicas to be %d, was %d", expected, now)
-			}
-		}
-		patch := fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)
-		if _, err := k.do(&api.Request{Verb: api.Patch, Resource: t.resource, Subresource: "scale", Name: t.name,
-			Patch: []byte(patch), PatchType: types.MergePatchType}); err != nil {
-			return err
-		}
-		k.printf("%s/%s scaled\n", typeName(t.resource), t.name)
-	}
-	return nil
-}
-
-func replicasOf(obj api.Object) int32 {
-	switch obj := obj.(type) {
-	case *appsv1.Deployment:
-		return wanted(obj.Spec.Replicas)
-	case *appsv1.ReplicaSet:
-		return wanted(obj.Spec.Replicas)
-	case *appsv1.StatefulSet:
-		return wanted(obj.Spec.Replicas)
-	}
-	return 0
-}
-
-func cordonVerb() kubectlVerb {
-	return kubectlVerb{name: "cordon", flags: selectorFlag, run: func(k *kubectl, args []string) error {
-		return k.cordon(args, true, "cordoned")
-	}}
-}
-
-func uncordonVerb() kubectlVerb {
-	return kubectlVerb{name: "uncordon", flags: selectorFlag, run: func(k *kubectl, args []string) error {
-		return k.cordon(args, false, "uncordoned")
-	}}
-}
-
-func selectorFlag(f *pflag.FlagSet) { f.StringP("selector", "l", "", "") }
-
-// cordon sets spec.unschedulable (kubectl pkg/drain/cordon.go).
-func (k *kubectl) cordon(names []string, unschedulable bool, done string) error {
-	verb := strings.TrimSuffix(done, "ed")
-	byLabel, _, err := k.selectors()
-	if err != nil {
-		return err
-	}
-	var nodes []api.Object
-	var last error
-	switch {
-	case len(names) == 0 && byLabel == nil:
-		return usagef("USAGE: %s NODE [flags]\nSee 'kubectl %s -h' for help and examples", verb, verb)
-	case byLabel != nil:
-		if nodes, err = k.list(api.Nodes, byLabel, nil); err != nil {
-			return err
-		}
-	}
-	for _, name := range names {
-		resp, err := k.do(&api.Request{Verb: api.Get, Resource: api.Nodes, Name: strings.TrimPrefix(name, "node/")})
-		if err != nil {
-			last = err
-			continue
-		}
-		nodes = append(nodes, resp.Object)
-	}
-	if last != nil {
-		return last
-	}
-	for _, node := range nodes {
-		if node.(*corev1.Node).Spec.Unschedulable == unschedulable {
-			k.printf("node/%s already %s\n", node.GetName(), done)
-			continue
-		}
-		patch := `{"spec":{"unschedulable":true}}`
-		if !unschedulable {
-			patch = `{"spec":{"unschedulable":null}}`
-		}
-		if _, err := k.do(&api.Request{Verb: api.Patch, Resource: api.Nodes, Name: node.GetName(), Patch: []byte(patch),
-			PatchType: types.StrategicMergePatchType}); err != nil {
-			return usagef("unable to %s node %q: %v", verb, node.GetName(), err)
-		}
-		k.printf("node/%s %s\n", node.GetName(), done)
-	}
-	return nil
 }
