@@ -18,10 +18,10 @@ type family struct {
 
 // intent is a write on its way to etcd, as the trace will tell it.
 type intent struct {
-	key   string
-	value []byte // nil: a deletion
-	event sim.Event
-	ended bool // nobody waits for its answer any more; it may still happen
+	key      string
+	value    []byte // nil: a deletion
+	revision int64  // that the key must stand at
+	event    sim.Event
 }
 
 // newFamily makes what the API servers of a simulation share.
@@ -39,9 +39,9 @@ func familyOf(k *sim.Kernel) *family {
 // begin notes a write before it is sent. Whoever learns of its revision first, this server by the answer or another one
 // by its watch, tells the trace: otherwise who acts on a watch event could have no cause, because events may overtake
 // the answer to the writer, and a write whose answer was lost would have none for ever.
-func (f *family) begin(key string, value []byte, event sim.Event) *intent {
-	in := &intent{key: key, value: value, event: event}
-	f.intents[key] = append(f.intents[key], in)
+func (f *family) begin(w write, event sim.Event) *intent {
+	in := &intent{key: w.key, value: w.value, revision: w.revision, event: event}
+	f.intents[w.key] = append(f.intents[w.key], in)
 	return in
 }
 
@@ -76,32 +76,30 @@ func (f *family) wrote(in *intent, revision int64) sim.EventID {
 	return id
 }
 
-// saw is told of every change that a watch brings; it returns the trace event of the write that made it, 0 if no API
-// server did.
-func (f *family) saw(key, value []byte, revision int64) sim.EventID {
-	if id := f.kernel.Trace().WriteOf(revision); id != 0 {
+// saw is told of every change of a key that a watch brings, from which revision to which; it returns the trace event of the
+// write that made it, 0 if no API server did.
+func (f *family) saw(key, value []byte, from, to int64) sim.EventID {
+	id := f.kernel.Trace().WriteOf(to)
+	list := f.intents[string(key)]
+	if len(list) == 0 {
 		return id
 	}
-	list := f.intents[string(key)]
-	for _, in := range list {
-		if in.value == nil && value == nil || in.value != nil && bytes.Equal(in.value, value) {
-			id := f.kernel.Root().Emit(in.event)
-			f.kernel.Trace().Wrote(revision, id)
-			f.dropEnded(string(key))
-			return id
+	if id == 0 {
+		for _, in := range list {
+			if in.revision == from && (in.value == nil) == (value == nil) && bytes.Equal(in.value, value) {
+				id = f.kernel.Root().Emit(in.event)
+				f.kernel.Trace().Wrote(to, id)
+				break
+			}
 		}
 	}
-	return 0
-}
-
-// dropEnded forgets the writes of a key whose outcome nobody waits for: the key has moved on.
-func (f *family) dropEnded(key string) {
-	list := f.intents[key]
+	// What was meant for an older version of the key cannot happen any more.
 	kept := list[:0]
 	for _, in := range list {
-		if !in.ended {
+		if in.revision >= to {
 			kept = append(kept, in)
 		}
 	}
-	f.keep(key, kept)
+	f.keep(string(key), kept)
+	return id
 }

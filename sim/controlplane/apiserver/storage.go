@@ -42,15 +42,14 @@ func (q *request) commit(p *sim.Proc, w write) (revision int64, current *raft.Ke
 	if w.value != nil {
 		op = raft.RequestOp{Put: &raft.PutRequest{Key: key, Value: w.value, Lease: w.lease}}
 	}
-	in := q.server.family.begin(w.key, w.value, q.traceEvent(w))
+	in := q.server.family.begin(w, q.traceEvent(w))
 	resp, err := q.client.Txn(p, &raft.TxnRequest{
 		Compare: []raft.Compare{{Result: raft.CompareEqual, Target: raft.CompareMod, Key: key, Number: w.revision}},
 		Success: []raft.RequestOp{op},
 		Failure: []raft.RequestOp{{Range: &raft.RangeRequest{Key: key}}},
 	}, q.within())
 	if err != nil {
-		in.ended = true // it may still happen
-		return 0, nil, false, q.etcdFailed(err)
+		return 0, nil, false, q.etcdFailed(err) // it may still happen
 	}
 	if resp.Succeeded {
 		p.Because(q.server.family.wrote(in, resp.Header.Revision))

@@ -209,12 +209,16 @@ func (c *watchCache) process(e *raft.Event) {
 	key := string(e.Kv.Key)
 	previous := c.objects[key]
 	ev := &cacheEvent{key: key, previous: previous, revision: e.Kv.ModRevision, at: c.server.kernel.Now()}
+	var from int64
+	if previous != nil {
+		from = previous.kv.ModRevision
+	}
 	if e.Type == raft.EventDelete {
-		ev.cause = c.server.family.saw(e.Kv.Key, nil, ev.revision)
+		ev.cause = c.server.family.saw(e.Kv.Key, nil, from, ev.revision)
 		delete(c.objects, key)
 		c.order.Delete(key)
 	} else {
-		ev.cause = c.server.family.saw(e.Kv.Key, e.Kv.Value, ev.revision)
+		ev.cause = c.server.family.saw(e.Kv.Key, e.Kv.Value, from, ev.revision)
 		ev.current = &version{kv: e.Kv}
 		c.objects[key] = ev.current
 		if previous == nil {
