@@ -101,7 +101,8 @@ func tellResult(run *report.Run, result *scenarios.Result) {
 			failed[step] = e.Detail
 		}
 		run.Expectations = append(run.Expectations, report.Expectation{Name: e.Name, Passed: e.Verdict != scenarios.Fail,
-			Open: e.Verdict == scenarios.Open, T: lengthOf(e.T), Detail: e.Detail})
+			Open: e.Verdict == scenarios.Open, T: lengthOf(e.T), Detail: e.Detail,
+			Measured: e.Becoming})
 	}
 	for _, s := range result.Steps {
 		run.Steps = append(run.Steps, report.Step{Name: s.Name, Command: s.Command, T: lengthOf(s.T), Exit: s.Exit,

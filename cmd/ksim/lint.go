@@ -36,8 +36,8 @@ func newLintCmd(s *streams) *cobra.Command {
 		Use:   "lint <file>...",
 		Short: "Check scenario files",
 		Long: paragraphs(`
-Check scenario files and run nothing. Every mistake is told with its place, what is wrong, and what is allowed. Warnings are
-about what is accepted and has no effect; they do not change the exit status.`),
+Check scenario files and run nothing. Every mistake is told with its place, what is wrong, and what is allowed. Warnings
+are about what is accepted and has no effect; they do not change the exit status.`),
 		Example: examples("Check a file", "ksim lint mine.yaml",
 			"Check all files of a folder, for a program to read", "ksim lint -o json scenarios/*.yaml"),
 		Args:              wants(1, -1),

@@ -24,7 +24,8 @@ func newListCmd(s *streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the built-in scenarios",
-		Long:  paragraphs(`List the built-in scenarios: name, level, title, and the claims that they demonstrate (docs/claims.md).`),
+		Long: paragraphs(`
+List the built-in scenarios: name, level, title, and the claims that they demonstrate (docs/claims.md).`),
 		Example: examples("What is there to run?", "ksim list",
 			"The same, for a program", "ksim list -o json"),
 		Args: wants(0, 0),
@@ -49,7 +50,8 @@ func runList(s *streams, output string) error {
 		if err != nil {
 			return internalError(fmt.Errorf("the built-in scenario %s: %w", name, err))
 		}
-		rows = append(rows, listed{name, cmp.Or(scenario.Level, "beginner"), scenario.Title, append([]string{}, scenario.Claims...)})
+		claims := append([]string{}, scenario.Claims...)
+		rows = append(rows, listed{name, cmp.Or(scenario.Level, "beginner"), scenario.Title, claims})
 	}
 	if output == "json" {
 		return writeJSON(s.out, rows)

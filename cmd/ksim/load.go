@@ -13,8 +13,8 @@ import (
 	"ksim/scenarios/source"
 )
 
-// find returns the file that a person means by a word: a built-in scenario's name, or a path. Its error is what is to be
-// told, exit status included.
+// find returns the file that a person means by a word: a built-in scenario's name, or a path. Its error is what is to
+// be told, exit status included.
 func find(word string) (scenarios.Source, error) {
 	names := scenarios.Builtins()
 	if slices.Contains(names, word) {

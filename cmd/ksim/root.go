@@ -76,8 +76,9 @@ func newRootCmd(s *streams) *cobra.Command {
 		Use:   "ksim",
 		Short: "Simulate Kubernetes clusters under failure",
 		Long: paragraphs(`
-ksim runs whole Kubernetes clusters - machines, disks, network, etcd, control plane, kubelets, pods - in one process and in
-virtual time, and shows what happens when parts of them fail: who notices when, which setting decided it, and what moves where.
+ksim runs whole Kubernetes clusters - machines, disks, network, etcd, control plane, kubelets, pods - in one process and
+in virtual time, and shows what happens when parts of them fail: who notices when, which setting decided it, and what
+moves where.
 
 All times and durations are the cluster's own, not the wall's: ten minutes of it take a fraction of a second.`),
 		SilenceUsage:  true,
@@ -139,6 +140,7 @@ func wants(least, most int) cobra.PositionalArgs {
 		if names == "" {
 			return usageErrorf("%s takes no arguments, and got %q", c.CommandPath(), args)
 		}
-		return usageErrorf("%s wants %s, and got %d arguments (see %s --help)", c.CommandPath(), names, len(args), c.CommandPath())
+		path := c.CommandPath()
+		return usageErrorf("%s wants %s, and got %d arguments (see %s --help)", path, names, len(args), path)
 	}
 }

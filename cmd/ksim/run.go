@@ -38,8 +38,8 @@ func newRunCmd(s *streams, runF func(*streams, *runOptions) error) *cobra.Comman
 Run scenarios - built-in ones by name (see ksim list), your own by file - and tell what happened: when, to whom, and the
 setting that decided it; then whether what the scenario expects has held.
 
-Everything is checked before anything runs. The same scenario, seed and version give the same trace, always. Durations are
-virtual.`),
+Everything is checked before anything runs. The same scenario, seed and version give the same trace, always. Durations
+are virtual.`),
 		Example: examples("A worker dies: watch its pods move", "ksim run node-failure",
 			"How much does the seed change?", "ksim run node-failure --runs 50",
 			"Your own scenario, for a program to read", "ksim run mine.yaml -o json",
@@ -129,7 +129,8 @@ func runRun(s *streams, o *runOptions) error {
 		}
 	}
 	began := time.Now()
-	runJobs(s, jobs, &simulateOptions{until: o.until, all: o.verbose, quiet: o.runs > 1 && o.output != "jsonl" && !o.verbose})
+	quiet := o.runs > 1 && o.output != "jsonl" && !o.verbose // hundreds of traces in one document are no help
+	runJobs(s, jobs, &simulateOptions{until: o.until, all: o.verbose, quiet: quiet})
 	wall := time.Since(began)
 	for _, j := range jobs {
 		if j.err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-var update = flag.Bool("update", false, "write the expected outputs of the scripts anew; read the difference before keeping it")
+var update = flag.Bool("update", false, "write the expected outputs anew; read the difference before keeping it")
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"ksim": main})

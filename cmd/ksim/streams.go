@@ -31,8 +31,8 @@ func systemStreams() *streams {
 	return s
 }
 
-// style decides on width and colour: COLUMNS, then the terminal's width, then 80; colour as the flag says, and by itself
-// only on a terminal that is not called dumb and when NO_COLOR is not set.
+// style decides on width and colour: COLUMNS, then the terminal's width, then 80; colour as the flag says, and by
+// itself only on a terminal that is not called dumb and when NO_COLOR is not set.
 func (s *streams) style(color string) (report.Style, error) {
 	style := report.Style{Width: 80}
 	if s.outTerm && s.width > 0 {

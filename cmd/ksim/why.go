@@ -28,8 +28,8 @@ func newWhyCmd(s *streams, runF func(*streams, *whyOptions) error) *cobra.Comman
 		Use:   "why <scenario> <object>",
 		Short: "Explain what happened to an object: the chain of causes",
 		Long: paragraphs(`
-Run a scenario and walk back from the last event of an object, or the last before --at, from effect to cause, down to what the
-outside world did. Waits are shown with their length and the setting that made them so long.
+Run a scenario and walk back from the last event of an object, or the last before --at, from effect to cause, down to
+what the outside world did. Waits are shown with their length and the setting that made them so long.
 
 Objects are named as in the report: pod/default/web-1, node/worker-1, machine/cp-1. pod/web-1, web-1 or the beginning of
 a name will do where it is clear.`),

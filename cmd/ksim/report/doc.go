@@ -1,7 +1,8 @@
 // Package report tells finished runs: as a story for people, as JSON, JSONL, YAML, JUnit and HTML for everything else.
 //
-// The story is a pipeline: trace events are gathered into scenes (who, when, one topic), scenes are told as lines by the
-// topic that knows their reasons (a reason nobody foresaw is told by its own message), lines are laid out in columns.
+// The story is a pipeline: trace events are gathered into scenes (who, when, one topic), scenes are told as lines by
+// the topic that knows their reasons (a reason nobody foresaw is told by its own message), lines are laid out in
+// columns.
 //
 // It leaves out running anything: it gets a Run and writes. It knows of no flags and no terminals beyond a width and
 // whether there is colour.

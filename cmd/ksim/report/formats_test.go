@@ -13,12 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestPageNeedsNothingElse: one file, no other address than SVG's name space; the drawing is well-formed and shows every
-// machine, every pod that moved and every act.
+// TestPageNeedsNothingElse: one file, no other address than SVG's name space; the drawing is well-formed and shows
+// every machine, every pod that moved and every act.
 func TestPageNeedsNothingElse(t *testing.T) {
 	run := nodeFailure()
-	run.Before.Machines = []MachineState{{"cp-1", "a", true}, {"cp-2", "b", true}, {"cp-3", "c", true}, {"worker-1", "a", true},
-		{"worker-2", "b", true}, {"worker-3", "c", true}, {"worker-4", "a", true}, {"admin", "", true}}
+	run.Before.Machines = []MachineState{{"cp-1", "a", true}, {"cp-2", "b", true}, {"cp-3", "c", true},
+		{"worker-1", "a", true}, {"worker-2", "b", true}, {"worker-3", "c", true}, {"worker-4", "a", true},
+		{"admin", "", true}}
 	run.Title = "<script>alert(1)</script>"
 	var out bytes.Buffer
 	require.NoError(t, HTML(&out, []*Run{run}))
@@ -27,7 +28,7 @@ func TestPageNeedsNothingElse(t *testing.T) {
 		assert.Equal(t, "http://www.w3.org/2000/svg", address)
 	}
 	assert.False(t, strings.Contains(text, "<script>"))
-	assert.True(t, strings.Contains(text, "no heartbeat seen for 50.7 s"))
+	assert.True(t, strings.Contains(text, "no heartbeat for 50.7\u00a0s"))
 
 	svg := drawSVG(newTimeline(run))
 	decoder := xml.NewDecoder(strings.NewReader(svg))

@@ -34,8 +34,8 @@ type junitFailure struct {
 	Message string `xml:"message,attr"`
 }
 
-// JUnit writes runs as test reports are written: a suite for each run, a case for each expectation and each failed step.
-// Times are virtual.
+// JUnit writes runs as test reports are written: a suite for each run, a case for each expectation and each failed
+// step. Times are virtual.
 func JUnit(w io.Writer, runs []*Run) error {
 	all := junitSuites{Name: "ksim"}
 	for _, run := range runs {

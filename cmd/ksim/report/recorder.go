@@ -28,7 +28,8 @@ type PodLife struct {
 }
 
 // Recorder watches a run's true state from the scenario's start on, so that a report can say when pods became ready and
-// were gone, which no event tells. Look is to be called between two events of the simulation, the more often the better.
+// were gone, which no event tells. Look is to be called between two events of the simulation, the more often the
+// better.
 type Recorder struct {
 	world   truth.World
 	seen    truth.Changes

@@ -99,11 +99,16 @@ func pad(text string, width int, right bool) string {
 	return text + strings.Repeat(" ", missing)
 }
 
+// nbsp is a space that wrap does not break at: a number stays with its unit.
+const nbsp = "\u00a0"
+
 // wrap breaks text at spaces into lines of at most width columns; a longer word stands alone. It never returns nothing.
 func wrap(text string, width int) []string {
 	var lines []string
 	line := ""
-	for _, word := range strings.Fields(text) {
+	unbroken := strings.NewReplacer(nbsp, " ")
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\n' || r == '\t' }) {
+		word = unbroken.Replace(word)
 		switch {
 		case line == "":
 			line = word
@@ -138,10 +143,13 @@ func clockTenths(t time.Duration) string {
 	return fmt.Sprintf("%s.%d", clock(t), t/(100*time.Millisecond)%10)
 }
 
-// span writes a length of time as people say it: 0.3 s, 50 s, 5 min 50 s, 2 h 5 min.
-func span(d time.Duration) string {
+// span is a length of time for text that wrap lays out: spanText, unbroken.
+func span(d time.Duration) string { return strings.ReplaceAll(spanText(d), " ", nbsp) }
+
+// spanText writes a length of time as people say it: 0.3 s, 50 s, 5 min 50 s, 2 h 5 min.
+func spanText(d time.Duration) string {
 	if d < 0 {
-		return "-" + span(-d)
+		return "-" + spanText(-d)
 	}
 	if d < 10*time.Millisecond {
 		return fmt.Sprintf("%d ms", d.Round(time.Millisecond)/time.Millisecond)

@@ -47,6 +47,8 @@ type Expectation struct {
 	Open   bool          // the run was ended before it was decided
 	T      time.Duration // when it was decided
 	Detail string        // the evidence
+	// Measured says that T is a figure: when something became true.
+	Measured bool
 }
 
 // Traffic is what a probe met.

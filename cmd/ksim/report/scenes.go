@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ type Scene struct {
 	topic *topic
 	last  sim.Time
 	pods  []string // for topics that are about pods and have no events
+	again []time.Duration
 }
 
 // Tell gathers a run's events into scenes, in order of time, and tells each.
@@ -38,9 +40,10 @@ func Tell(run *Run) []Scene {
 		}
 	}
 	open := map[string]*Scene{}
+	loops := map[string]*Scene{}
 	for i := range run.Trace {
 		e := &run.Trace[i]
-		if e.T < run.Start || e.Level < sim.Story {
+		if e.T < run.Start || e.Level < sim.Story || kind(e.Object) == "scenario" {
 			continue
 		}
 		if e.Level == sim.Fault {
@@ -51,12 +54,20 @@ func Tell(run *Run) []Scene {
 		}
 		t := topicOf(e)
 		who := t.subject(m, e)
+		told := loops[who+" "+gist(e)]
+		if told != nil && told.loops(e, t.window) && !acted(scenes, told, m.since(e.T)) {
+			told.again, told.last = append(told.again, m.since(e.T)), e.T
+			continue
+		}
 		key := t.name + " " + who
 		s := open[key]
 		if s == nil || e.T.Sub(s.last) > t.window {
 			s = &Scene{T: m.since(e.T), Who: who, topic: t}
 			open[key] = s
 			scenes = append(scenes, s)
+		}
+		if t == &plain || t == &podLife {
+			loops[who+" "+gist(e)] = s
 		}
 		s.Events = append(s.Events, *e)
 		s.last = e.T
@@ -77,13 +88,56 @@ func Tell(run *Run) []Scene {
 		if s.Act {
 			s.Lines = append(s.Lines, effects(s)...)
 		} else {
-			s.Lines = s.topic.tell(m, s)
+			s.Lines = append(s.topic.tell(m, s), repeats(s)...)
 		}
 		if len(s.Lines) > 0 {
 			told = append(told, *s)
 		}
 	}
 	return told
+}
+
+// loopWindow is how long after something happened it happens again rather than anew. chosen: longer than the longest
+// back-off, five minutes, would hide news; crash loops mostly come within this.
+const loopWindow = 3 * time.Minute
+
+// loops reports whether an event says again what the scene said before, too late to be part of it.
+func (s *Scene) loops(e *sim.Event, window time.Duration) bool {
+	since := e.T.Sub(s.last)
+	return since > window && since < loopWindow
+}
+
+// gist is what an event says, without its numbers: the same for each turn of a crash loop.
+func gist(e *sim.Event) string {
+	return e.Object + " " + e.Reason + " " + strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, e.Message)
+}
+
+// acted reports whether the outside world did something between a scene and a time.
+func acted(scenes []*Scene, told *Scene, t time.Duration) bool {
+	return slices.ContainsFunc(scenes, func(s *Scene) bool { return s.Act && s.T > told.T && s.T <= t })
+}
+
+// repeats tells when a scene came again.
+func repeats(s *Scene) []Line {
+	const most = 4
+	var times []string
+	for _, t := range s.again {
+		if text := clock(t); !slices.Contains(times, text) {
+			times = append(times, text)
+		}
+	}
+	switch n := len(times); {
+	case n == 0:
+		return nil
+	case n > most:
+		return []Line{{Explain, fmt.Sprintf("and %d times more until %s", n, times[n-1])}}
+	}
+	return []Line{{Explain, "and again at " + list(times, most)}}
 }
 
 // actOf returns the step that was typed at that time, nil if none was.

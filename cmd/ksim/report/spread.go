@@ -45,7 +45,7 @@ func Spread(runs []*Run) []Figure {
 	for i, e := range runs[0].Expectations {
 		add(e.Name, "s", func(run *Run) (float64, bool, bool) {
 			got := run.Expectations[i]
-			return got.T.Seconds(), got.Passed, got.Passed
+			return got.T.Seconds(), got.Passed && !got.Open, got.Measured && got.Passed
 		})
 	}
 	for i, s := range runs[0].Steps {
@@ -118,7 +118,7 @@ func SpreadText(w io.Writer, runs []*Run, wall time.Duration, style Style) {
 		word, tone = "fail", Loss
 	}
 	fmt.Fprintf(w, "%s    %d of %d runs, %s of cluster each, in %.2f s\n", style.paint(tone, word), passed, len(runs),
-		span(first.Duration), wall.Seconds())
+		spanText(first.Duration), wall.Seconds())
 	const most = 5
 	for i, text := range failed {
 		if i == most {
@@ -163,6 +163,7 @@ func (f Figure) row(w io.Writer, style Style, column, runs int) {
 			continue
 		}
 		name := line + strings.Repeat(" ", max(column-utf8.RuneCountInString(line), 0))
-		fmt.Fprintf(w, "  %s %s%10s%10s%10s%10s\n", style.paint(tone, mark), name, held, value(f.Min), value(f.Median), value(f.Max))
+		fmt.Fprintf(w, "  %s %s%10s%10s%10s%10s\n", style.paint(tone, mark), name, held, value(f.Min), value(f.Median),
+			value(f.Max))
 	}
 }

@@ -97,7 +97,8 @@ func (d *drawing) lane(l *lane, y int) {
 		d.bar("down", s, y, height, fmt.Sprintf("%s: no power from %s to %s", l.name, clock(s.from), clock(s.to)))
 	}
 	for i, lead := range l.leads {
-		d.bar("leads", lead.stretch, y+1, 3, fmt.Sprintf("leads %s from %s to %s", lead.what, clock(lead.from), clock(lead.to)))
+		title := fmt.Sprintf("leads %s from %s to %s", lead.what, clock(lead.from), clock(lead.to))
+		d.bar("leads", lead.stretch, y+1, 3, title)
 		if x := d.x(lead.from); d.x(lead.to)-x > 8*len(lead.what) || i == 0 {
 			fmt.Fprintf(d, `<text class="lead" x="%d" y="%d">%s</text>`, x+3+80*(i%4), y+12, html.EscapeString("★ "+lead.what))
 		}

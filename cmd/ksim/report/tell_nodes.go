@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"ksim/sim"
 )
@@ -14,10 +15,12 @@ func tellNodeLost(m *memory, s *Scene) []Line {
 	var lines []Line
 	if e := s.find(func(e *sim.Event) bool { return e.Reason == "NodeNotReady" && kind(e.Object) == "node" }); e != nil {
 		text := sentence(e)
-		if _, after, ok := strings.Cut(text, "NodeNotReady: "); ok {
-			text = "NotReady: " + after
-		} else if e.Setting != "" && !strings.Contains(text, e.Setting) {
-			text = fmt.Sprintf("NotReady: no heartbeat for %s (%s)", span(e.Wait), e.Setting)
+		if e.Setting != "" {
+			silent := e.Wait
+			if e.Since > 0 && int(e.Since) <= len(m.run.Trace) {
+				silent = e.T.Sub(m.run.Trace[e.Since-1].T)
+			}
+			text = fmt.Sprintf("NotReady: no heartbeat for %s (%s"+nbsp+"%s)", span(silent), e.Setting, span(e.Wait))
 		}
 		lines = append(lines, Line{Loss, text})
 		at = e.T
@@ -25,8 +28,8 @@ func tellNodeLost(m *memory, s *Scene) []Line {
 	pods := slices.DeleteFunc(m.on(s.Who, at), func(p *PodLife) bool { return p.Marked <= at })
 	marked := s.find(func(e *sim.Event) bool { return e.Reason == "PodsMarkedNotReady" })
 	if n := len(pods); n > 0 && (marked != nil || len(lines) > 0) {
-		text := fmt.Sprintf("its %s no longer %s as ready; kubectl still shows %s Running", count(n, "pod"), verb(n, "count"),
-			them(n))
+		text := fmt.Sprintf("its %s no longer %s as ready; kubectl still shows %s Running", counted(n, "pod"),
+			verb(n, "count"), them(n))
 		lines = append(lines, Line{Explain, text})
 	} else if marked != nil {
 		lines = append(lines, Line{Explain, sentence(marked)})
@@ -76,7 +79,8 @@ func tellNodeBack(m *memory, s *Scene) []Line {
 	case evicted > 0 && !returned:
 		lines = append(lines, Line{Explain, "nothing moves back: what runs elsewhere stays there"})
 	case evicted == 0 && kept > 0:
-		lines = append(lines, Line{Explain, fmt.Sprintf("nobody was evicted: its %s %s", count(kept, "pod"), verb(kept, "stay"))})
+		text := fmt.Sprintf("nobody was evicted: its %s %s", counted(kept, "pod"), verb(kept, "stay"))
+		lines = append(lines, Line{Explain, text})
 	}
 	return lines
 }
@@ -112,7 +116,8 @@ func tellEviction(m *memory, s *Scene) []Line {
 	if n := len(marked); n > 0 {
 		lines = append(lines, Line{Loss, fmt.Sprintf("%s marked for deletion: %s", count(n, "pod"), list(marked, 6))})
 		if e := s.waited(); e != nil {
-			lines = append(lines, Line{Explain, fmt.Sprintf("%s tolerated the taint for %s (%s)", they(n), span(e.Wait), e.Setting)})
+			text := fmt.Sprintf("%s tolerated the taint for %s (%s)", they(n), span(e.Wait), e.Setting)
+			lines = append(lines, Line{Explain, text})
 		}
 		lines = append(lines, m.stayers(s.Who, at)...)
 		if len(orphans) > 0 {
@@ -148,17 +153,27 @@ func (m *memory) stayers(node string, at sim.Time) []Line {
 		lines = append(lines, Line{Explain, text})
 	}
 	if static > 0 {
-		text := fmt.Sprintf("its %s %s: they tolerate every NoExecute taint", count(static, "static pod"), verb(static, "stay"))
+		text := fmt.Sprintf("its %s %s: they tolerate every NoExecute taint", counted(static, "static pod"),
+			verb(static, "stay"))
 		lines = append(lines, Line{Explain, text})
 	}
 	if n := len(waiting); n > 0 {
-		lines = append(lines, Line{Explain, fmt.Sprintf("%s %s for now: longer tolerationSeconds", list(waiting, 4), verb(n, "stay"))})
+		text := fmt.Sprintf("%s %s for now: longer tolerationSeconds", list(waiting, 4), verb(n, "stay"))
+		lines = append(lines, Line{Explain, text})
 	}
 	return lines
 }
 
-// evictionSpread is how long after one pod of a node the last of it is evicted, when all have the same patience. chosen.
-const evictionSpread = 2_000_000_000
+// evictionSpread is how long after one pod of a node the last is evicted, when all have the same patience. chosen.
+const evictionSpread = 2 * time.Second
+
+// counted is count without the number where it is 1: its pod, its 3 pods.
+func counted(n int, noun string) string {
+	if n == 1 {
+		return noun
+	}
+	return count(n, noun)
+}
 
 // verb brings a verb to the number of its subject: 1 stays, 2 stay.
 func verb(n int, infinitive string) string {

@@ -108,8 +108,8 @@ func gone(m *memory) []*Scene {
 func tellPodEnd(_ *memory, s *Scene) []Line {
 	return []Line{
 		{Plain, fmt.Sprintf("%s gone at last: %s", count(len(s.pods), "deleted pod"), list(s.pods, 6))},
-		{Explain, fmt.Sprintf("until now %s Terminating: only the kubelet of %s could confirm that %s ended", theyWere(len(s.pods)),
-			s.Who, they(len(s.pods)))},
+		{Explain, fmt.Sprintf("until now %s Terminating: only the kubelet of %s could confirm that %s ended",
+			theyWere(len(s.pods)), s.Who, they(len(s.pods)))},
 	}
 }
 

@@ -104,6 +104,12 @@ func opening(run *Run) []string {
 	}
 	lines := []string{first}
 	const most = 6
+	masters := map[string]bool{} // nodes with a static pod of the control plane
+	for _, p := range before.Pods {
+		if kind(p.Owner) == "node" {
+			masters[p.Node] = true
+		}
+	}
 	var workloads []string
 	byWorkload := map[string][]PodState{}
 	for _, p := range before.Pods {
@@ -115,18 +121,23 @@ func opening(run *Run) []string {
 		}
 		byWorkload[p.Workload] = append(byWorkload[p.Workload], p)
 	}
+	rank := func(name string) int { // what has replicas, what is alone, what is everywhere
+		p := byWorkload[name][0]
+		return slices.Index([]bool{!p.bare() && !p.staysOnNode(), p.bare(), p.staysOnNode()}, true)
+	}
+	slices.SortStableFunc(workloads, func(a, b string) int { return rank(a) - rank(b) })
 	for i, name := range workloads {
 		if i == most && len(workloads) > most+1 {
 			lines = append(lines, fmt.Sprintf("and %s", count(len(workloads)-most, "more workload")))
 			break
 		}
-		lines = append(lines, placement(name, byWorkload[name], len(before.Nodes)))
+		lines = append(lines, placement(name, byWorkload[name], len(before.Nodes)-len(masters)))
 	}
 	return lines
 }
 
 // placement says where the pods of a workload are: web 4/4 on worker-1..4.
-func placement(name string, pods []PodState, nodes int) string {
+func placement(name string, pods []PodState, workers int) string {
 	ready := 0
 	var on []string
 	for _, p := range pods {
@@ -148,8 +159,8 @@ func placement(name string, pods []PodState, nodes int) string {
 		}
 		return name + " " + where
 	}
-	if kind(pods[0].Owner) == "daemonset" && len(on) > 2 && len(on) == nodes {
-		where = "on every node"
+	if kind(pods[0].Owner) == "daemonset" && len(on) > 2 && len(on) == workers {
+		where = "on every worker"
 	}
 	return fmt.Sprintf("%s %d/%d %s", name, ready, len(pods), where)
 }
@@ -292,7 +303,7 @@ func WriteEvents(w io.Writer, run *Run, style Style) {
 			line += "  " + e.Message
 		}
 		if e.Setting != "" {
-			line += fmt.Sprintf("  [%s: %s since %d]", e.Setting, span(e.Wait), e.Since)
+			line += fmt.Sprintf("  [%s: %s since %d]", e.Setting, spanText(e.Wait), e.Since)
 		}
 		tone := Explain
 		if e.Level >= sim.Story {

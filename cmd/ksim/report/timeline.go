@@ -155,7 +155,8 @@ func (tl *timeline) place(m *memory, l *PodLife, lanes map[string]*lane) {
 	if old := m.replaces[l]; old != nil {
 		bar.replaces = old.Name
 	}
-	for slices.ContainsFunc(on.pods, func(b podBar) bool { return b.row == bar.row && b.to > bar.from && b.from < bar.to }) {
+	overlaps := func(b podBar) bool { return b.row == bar.row && b.to > bar.from && b.from < bar.to }
+	for slices.ContainsFunc(on.pods, overlaps) {
 		bar.row++
 	}
 	if bar.row < maxRows {

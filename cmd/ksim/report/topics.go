@@ -100,7 +100,7 @@ func ofObject(m *memory, e *sim.Event) string {
 	switch kind(e.Object) {
 	case "pod":
 		return ofWorkload(m, e)
-	case "":
+	case "", "server": // a server of the load balancer is known by the machine that the balancer runs on
 		if e.Machine != "" {
 			return e.Machine
 		}
@@ -117,6 +117,12 @@ func tellMessages(m *memory, s *Scene) []Line {
 	for i := range s.Events {
 		e := &s.Events[i]
 		text := sentence(e)
+		text = strings.TrimPrefix(text, s.Who+" ")
+		name := short(e.Object)
+		static := strings.HasSuffix(name, "-"+s.Who) // its container has the name, too
+		if kind(e.Object) == "pod" && s.Who != name && !static && !strings.Contains(text, name) {
+			text = name + ": " + text
+		}
 		if times[text]++; times[text] == 1 {
 			texts = append(texts, text)
 			first[text] = e
@@ -129,14 +135,11 @@ func tellMessages(m *memory, s *Scene) []Line {
 			lines = append(lines, Line{Explain, fmt.Sprintf("and %s like these", count(len(texts)-most, "more event"))})
 			break
 		}
-		said := text
+		said := text + waitOf(first[text])
 		if times[text] > 1 {
-			said = fmt.Sprintf("%s (%d times)", text, times[text])
+			said = fmt.Sprintf("%s (%d times)", said, times[text])
 		}
 		lines = append(lines, Line{toneOf(first[text]), said})
-		if why := waitOf(first[text]); why != "" {
-			lines = append(lines, Line{Explain, why})
-		}
 	}
 	return lines
 }
@@ -166,20 +169,21 @@ func spaced(reason string) string {
 	return b.String()
 }
 
-// waitOf explains the wait that an event ends, unless its message names the setting already.
+// waitOf explains the wait that an event ends, unless its message names the setting already: " (fall 3)".
 func waitOf(e *sim.Event) string {
-	if e.Setting == "" || strings.Contains(e.Message, e.Setting) {
+	switch {
+	case e.Setting == "" || strings.Contains(e.Message, e.Setting):
 		return ""
+	case e.Wait == 0 || strings.Contains(e.Message, spanText(e.Wait)):
+		return " (" + e.Setting + ")"
 	}
-	if e.Wait == 0 {
-		return "(" + e.Setting + ")"
-	}
-	return fmt.Sprintf("after %s (%s)", span(e.Wait), e.Setting)
+	return fmt.Sprintf(" (%s: %s)", e.Setting, span(e.Wait))
 }
 
 // losses and repairs are words of reasons that tell which way things went.
 var (
-	losses  = []string{"NotReady", "Lost", "Fail", "Died", "Down", "BackOff", "Unhealthy", "Killing", "Evict", "Crash", "Exit", "Stopped", "Gone"}
+	losses = []string{"NotReady", "Lost", "Fail", "Died", "Down", "BackOff", "Unhealthy", "Killing", "Evict", "Crash",
+		"Exit", "Stopped", "Gone"}
 	repairs = []string{"Ready", "Became", "Started", "Up", "Healed", "Elected", "Recovered", "Rejoined"}
 )
 

@@ -21,6 +21,8 @@ type Link struct {
 	// Waited is the wait that began here and ended with the event above, with the name of the setting; "" for none.
 	Waited  time.Duration
 	Setting string
+
+	seq sim.EventID // on the chain; Event may be one that tells the same with more words
 }
 
 // Why walks from an event to its cause, and on to the act of the outside world (or the start) that all of it goes back
@@ -29,12 +31,43 @@ func Why(run *Run, id sim.EventID, all bool) []Link {
 	chain := causes(run.Trace, id)
 	var links []Link
 	for i, e := range chain {
+		told := e
+		if !all {
+			told = teller(run.Trace, e)
+		}
 		first, last := i == 0, i == len(chain)-1
-		if all || first || last || e.Level >= sim.Story || opensWait(chain[:i], e.Seq) || isTurn(chain, i) {
-			links = append(links, Link{Event: *e, T: e.T.Sub(run.Start)})
+		if all || first || last || told.Level >= sim.Story || opensWait(chain[:i], e.Seq) || isTurn(chain, i) {
+			links = append(links, Link{Event: *told, T: told.T.Sub(run.Start), seq: e.Seq})
 		}
 	}
+	links = slices.CompactFunc(links, func(a, b Link) bool { return a.Event.Seq == b.Event.Seq })
+	if n := len(links); n > 1 && !all && links[n-1].Event.Reason == "Step" && StepOf(run, links[n-2].Event) != "" {
+		links = links[:n-1] // the fault above names its step
+	}
 	return withWaits(run, links)
+}
+
+// teller returns the event that tells best what a quiet write was: one of the story, about the same object, by the same
+// component at the same time, that the write caused or that has the write's cause.
+func teller(trace []sim.Event, write *sim.Event) *sim.Event {
+	if write.Level >= sim.Story {
+		return write
+	}
+	const near = sim.Time(200 * time.Millisecond)
+	best := write
+	from := max(int(write.Seq)-200, 0) // chosen: what is said of a write is said close to it
+	for i := from; i < min(int(write.Seq)+200, len(trace)); i++ {
+		e := &trace[i]
+		apart := max(e.T-write.T, write.T-e.T)
+		if e.Level < sim.Story || e.Object != write.Object || e.Component != write.Component || apart > near {
+			continue
+		}
+		related := e.Cause == write.Seq || e.Cause == write.Cause
+		if related && (best == write || best.Setting == "" && e.Setting != "") {
+			best = e
+		}
+	}
+	return best
 }
 
 // causes returns the event and its causes, the outside world last.
@@ -56,8 +89,8 @@ func opensWait(later []*sim.Event, id sim.EventID) bool {
 	return slices.ContainsFunc(later, func(e *sim.Event) bool { return e.Since == id })
 }
 
-// isTurn reports whether the chain comes here to another object or after a wait: a quiet write by the same component about
-// the same thing, at once, is none.
+// isTurn reports whether the chain comes here to another object or after a wait: a quiet write by the same component
+// about the same thing, at once, is none.
 func isTurn(chain []*sim.Event, i int) bool {
 	later, e := chain[i-1], chain[i]
 	return later.T.Sub(e.T) > 500*time.Millisecond && e.Message != ""
@@ -75,11 +108,14 @@ func withWaits(run *Run, links []Link) []Link {
 		if e.Since == 0 || int(e.Since) > len(run.Trace) {
 			continue
 		}
-		if i+1 < len(links) && links[i+1].Event.Seq == e.Since {
+		if i+1 < len(links) && (links[i+1].seq == e.Since || links[i+1].Event.Seq == e.Since) {
 			links[i+1].Waited, links[i+1].Setting = e.Wait, e.Setting
 			continue
 		}
 		since := run.Trace[e.Since-1]
+		if link.seq == since.Seq {
+			continue
+		}
 		out = append(out, Link{Event: since, T: since.T.Sub(run.Start), After: e.T.Sub(since.T), Aside: true,
 			Waited: e.Wait, Setting: e.Setting})
 	}
@@ -94,7 +130,7 @@ func WhyText(w io.Writer, run *Run, links []Link, style Style) {
 	}
 	for i, l := range links {
 		after := ""
-		if i > 0 && l.After > 0 {
+		if i > 0 && l.After > 0 && !links[i-1].Aside {
 			after = fmt.Sprintf("+ %5.1f s", l.After.Seconds())
 		}
 		prefix := fmt.Sprintf(" %s   %-9s   ", pad(clockTenths(l.T), when, true), after)
@@ -134,7 +170,10 @@ func printLink(w io.Writer, style Style, prefix, text, suffix string, tone Tone)
 
 // explain says an event for a reader of a chain: what, by whom, where.
 func explain(e *sim.Event) string {
-	text := sentence(e)
+	if text, ok := explainWrite(e); ok {
+		return text
+	}
+	text := shortTaint(sentence(e))
 	if e.Message == "" && e.Object != "" {
 		text = spaced(e.Reason) + " " + e.Object
 	}
@@ -146,6 +185,26 @@ func explain(e *sim.Event) string {
 		return text
 	}
 	return text + ", by " + by
+}
+
+// explainWrite says a quiet write to the API: its component is who asked for it, its machine that of the API server.
+func explainWrite(e *sim.Event) (string, bool) {
+	verbs := map[string]string{"Created": "created", "Updated": "updated", "Patched": "updated", "Deleted": "deleted"}
+	verb, ok := verbs[e.Reason]
+	if !ok || e.Level >= sim.Story {
+		return "", false
+	}
+	switch {
+	case strings.HasPrefix(e.Object, "lease/kube-node-lease/"):
+		return "last heartbeat of " + short(e.Object) + " that reached the API: its lease renewed", true
+	case kind(e.Object) == "lease":
+		return fmt.Sprintf("the lock %s renewed by %s", short(e.Object), e.Component), true
+	}
+	what := e.Object
+	if of, ok := strings.CutPrefix(strings.TrimSuffix(e.Message, "."), "Its "); ok {
+		what = of + " of " + what
+	}
+	return fmt.Sprintf("%s %s by %s", what, verb, e.Component), true
 }
 
 // StepOf returns the command that brought about a fault, "" for other events.
@@ -169,7 +228,7 @@ func Subjects(run *Run) []string {
 	seen := map[string]bool{}
 	var all []string
 	for i := range run.Trace {
-		if name := run.Trace[i].Object; name != "" && !seen[name] {
+		if name := run.Trace[i].Object; name != "" && !seen[name] && kind(name) != "event" && kind(name) != "step" {
 			seen[name] = true
 			all = append(all, name)
 		}
@@ -178,8 +237,8 @@ func Subjects(run *Run) []string {
 	return all
 }
 
-// FindSubject finds the objects that a person means: pod/default/web-1, pod/web-1 (any namespace), web-1, or a beginning
-// of one of these. An exact name wins; several answers mean that the name is not clear.
+// FindSubject finds the objects that a person means: pod/default/web-1, pod/web-1 (any namespace), web-1, or a
+// beginning of one of these. An exact name wins; several answers mean that the name is not clear.
 func FindSubject(name string, subjects []string) []string {
 	forms := func(object string) []string {
 		loose := []string{object, short(object), kind(object) + "/" + short(object)}
@@ -205,8 +264,8 @@ func FindSubject(name string, subjects []string) []string {
 	return begins
 }
 
-// EventOf returns the event of an object that a reader asks about: with a time, the last at or before it; without, the last
-// that the story tells, else the last at all. false: there is none.
+// EventOf returns the event of an object that a reader asks about: the last that the story tells, else the last at all,
+// up to a time unless that is negative. false: there is none.
 func EventOf(run *Run, object string, at time.Duration) (sim.Event, bool) {
 	var best *sim.Event
 	for i := range run.Trace {
@@ -227,8 +286,6 @@ func EventOf(run *Run, object string, at time.Duration) (sim.Event, bool) {
 // weight says how much an event is worth asking about.
 func weight(e *sim.Event) int {
 	switch {
-	case e.Setting != "":
-		return 3 // the end of a wait has a reason to tell
 	case e.Level >= sim.Story:
 		return 2
 	case e.Message != "":
@@ -237,29 +294,28 @@ func weight(e *sim.Event) int {
 	return 0
 }
 
-// MostTold chooses among objects that a name may mean the one that the story speaks of: worker-1 is a machine, a Node, a
+// MostTold chooses among objects of one name the one that the story speaks of most: worker-1 is a machine, a Node, a
 // lease. false: none stands out.
 func MostTold(run *Run, objects []string) (string, bool) {
-	best, most, clear := "", 0, false
-	for _, object := range objects {
-		if e, ok := EventOf(run, object, -1); ok {
-			switch w := weight(&e); {
-			case w > most:
-				best, most, clear = object, w, true
-			case w == most:
-				clear = false
-			}
-		}
-	}
-	return best, clear && sameName(objects)
-}
-
-// sameName reports whether the objects differ in kind and namespace only.
-func sameName(objects []string) bool {
 	for _, object := range objects {
 		if short(object) != short(objects[0]) {
-			return false
+			return "", false
 		}
 	}
-	return true
+	told := map[string]int{}
+	for i := range run.Trace {
+		if e := &run.Trace[i]; e.T >= run.Start && e.Level >= sim.Story {
+			told[e.Object]++
+		}
+	}
+	best, clear := "", false
+	for _, object := range objects {
+		switch n := told[object]; {
+		case n > told[best]:
+			best, clear = object, true
+		case n == told[best]:
+			clear = false
+		}
+	}
+	return best, clear
 }
