@@ -109,7 +109,8 @@ func (s *Server) applyRequest(request any) outcome {
 
 func (s *Server) overQuota(cost int64) bool { return s.store.Size()+cost >= s.config.QuotaBytes }
 
-// requestOverhead is what a key, or a lease, is taken to cost besides its bytes (storage/quota.go: kvOverhead, leaseOverhead).
+// requestOverhead is what a key, or a lease, is taken to cost besides its bytes (storage/quota.go: kvOverhead,
+// leaseOverhead).
 const (
 	kvOverhead    = 256
 	leaseOverhead = 64
@@ -302,8 +303,9 @@ func (s *Server) changeMembership(cc *pb.ConfChange, about memberContext) {
 	s.peers.update()
 }
 
-// leaveCluster is what a member does that was removed: it goes on for a moment, so that others hear of it, then it exits
-// (etcdserver/server.go: releaseDelayAfterSnapshot and "the member has been permanently removed from the cluster").
+// leaveCluster is what a member does that was removed: it goes on for a moment, so that others hear of it, then it
+// exits (etcdserver/server.go: releaseDelayAfterSnapshot and "the member has been permanently removed from the
+// cluster").
 func (s *Server) leaveCluster() {
 	s.scope.After(s.config.Election, "removed", s.removed)
 }

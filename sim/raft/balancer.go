@@ -26,8 +26,8 @@ const (
 	shutdown
 )
 
-// subConn is a client's connection to one endpoint, kept up: one that is lost is dialled again at once, a failed attempt is
-// repeated after the back-off.
+// subConn is a client's connection to one endpoint, kept up: one that is lost is dialled again at once, a failed
+// attempt is repeated after the back-off.
 //
 // Models gRPC's addrConn and pick_first under clientv3's round_robin balancer. Leaves out: TLS.
 type subConn struct {

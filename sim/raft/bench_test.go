@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// BenchmarkIdleMinute is what three members cost that have nothing to do: the floor that a run's cost is measured against.
+// BenchmarkIdleMinute is what three members cost that have nothing to do: the floor that a run's cost is measured
+// against.
 func BenchmarkIdleMinute(b *testing.B) {
 	g := newGroup(b, 1, 3)
 	g.run(10 * time.Second)

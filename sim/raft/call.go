@@ -18,8 +18,9 @@ const (
 
 // Client is a client of etcd. Its callbacks run in the scope of the process that made it.
 //
-// Models clientv3 (client/v3, v3.6): round robin over the endpoints that are connected, gRPC's back-off, the rules of which
-// requests are sent again, watches that are resumed. Leaves out: TLS, authentication, one stream for several watches.
+// Models clientv3 (client/v3, v3.6): round robin over the endpoints that are connected, gRPC's back-off, the rules
+// of which requests are sent again, watches that are resumed. Leaves out: TLS, authentication, one stream for
+// several watches.
 type Client struct {
 	process *hardware.Process
 	config  ClientConfig
@@ -107,8 +108,8 @@ type call struct {
 	stream   bool
 }
 
-// Start is Do for callbacks: done is called once in the scope of the client's process, never before Start has returned.
-// cancel gives the request up: done is then not called.
+// Start is Do for callbacks: done is called once in the scope of the client's process, never before Start has
+// returned. cancel gives the request up: done is then not called.
 func (c *Client) Start(request any, within time.Duration, done func(response any, err error)) (cancel func()) {
 	c.lastID++
 	x := &call{client: c, id: c.lastID, request: request, done: done}
@@ -157,8 +158,8 @@ func (x *call) finish(response any, err error) {
 	done(response, err)
 }
 
-// try picks a connection, the next one that is ready, or waits for one: clientv3 sends with WaitForReady, so that a request
-// whose members are all away ends at its own deadline and not before (client/v3/options.go).
+// try picks a connection, the next one that is ready, or waits for one: clientv3 sends with WaitForReady, so that a
+// request whose members are all away ends at its own deadline and not before (client/v3/options.go).
 func (x *call) try() {
 	c := x.client
 	if c.closed {
@@ -225,8 +226,8 @@ func (x *call) received(m *serverAnswer) {
 	}
 }
 
-// failed decides whether the request is sent again: after a deadline that was not its own, always; reads after whatever is
-// "unavailable"; writes never, for they may have been done.
+// failed decides whether the request is sent again: after a deadline that was not its own, always; reads after
+// whatever is "unavailable"; writes never, for they may have been done.
 func (x *call) failed(err error) {
 	x.on = nil
 	if x.done == nil {

@@ -1,6 +1,7 @@
 package raft
 
-// Models the checks that etcd's gRPC front makes before a request goes anywhere (server/etcdserver/api/v3rpc/key.go, v3.6).
+// Models the checks that etcd's gRPC front makes before a request goes anywhere
+// (server/etcdserver/api/v3rpc/key.go, v3.6).
 
 func checkRequest(request any, maxTxnOps int) error {
 	switch r := request.(type) {
@@ -83,7 +84,8 @@ func checkOp(o *RequestOp, maxOps int) error {
 	return ErrKeyNotFound
 }
 
-// checkOverlaps refuses operations that put a key twice, or put one that others delete; it returns what is put and deleted.
+// checkOverlaps refuses operations that put a key twice, or put one that others delete; it returns what is put and
+// deleted.
 func checkOverlaps(ops []RequestOp) (puts map[string]bool, deletes []*DeleteRangeRequest, err error) {
 	if len(ops) == 1 && ops[0].Txn == nil { // by far the most frequent case
 		return nil, nil, nil

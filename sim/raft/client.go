@@ -14,8 +14,8 @@ type ClientConfig struct {
 	KeepAliveTimeout time.Duration // kube-apiserver: 10s
 }
 
-// Do sends any request of this package and waits at most within (sim.Forever: no limit) for its answer; the answer to an
-// XRequest is an *XResponse. Errors: *Error, or sim.ErrTimeout when the client's own time is over.
+// Do sends any request of this package and waits at most within (sim.Forever: no limit) for its answer; the answer
+// to an XRequest is an *XResponse. Errors: *Error, or sim.ErrTimeout when the client's own time is over.
 func (c *Client) Do(p *sim.Proc, request any, within time.Duration) (any, error) {
 	answer := sim.NewFuture[any]()
 	c.Start(request, within, func(response any, err error) { answer.Resolve(response, err) })
@@ -124,12 +124,14 @@ func (c *Client) MemberAdd(p *sim.Proc, r *MemberAddRequest, within time.Duratio
 }
 
 // MemberRemove removes a member.
-func (c *Client) MemberRemove(p *sim.Proc, r *MemberRemoveRequest, within time.Duration) (*MemberChangeResponse, error) {
+func (c *Client) MemberRemove(p *sim.Proc, r *MemberRemoveRequest,
+	within time.Duration) (*MemberChangeResponse, error) {
 	return do[*MemberChangeResponse](c, p, r, within)
 }
 
 // MemberUpdate changes a member's peer URLs.
-func (c *Client) MemberUpdate(p *sim.Proc, r *MemberUpdateRequest, within time.Duration) (*MemberChangeResponse, error) {
+func (c *Client) MemberUpdate(p *sim.Proc, r *MemberUpdateRequest,
+	within time.Duration) (*MemberChangeResponse, error) {
 	return do[*MemberChangeResponse](c, p, r, within)
 }
 

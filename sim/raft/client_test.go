@@ -69,7 +69,8 @@ func TestWatchOfCompactedRevisionsIsCanceled(t *testing.T) {
 	assert.Equal(t, error(ErrCompacted), last.Err)
 }
 
-// grpc's attempts against an endpoint that refuses come at 0, 1, 2.7, 5, 9, 16, 27, 43 s, give or take a fifth of each wait.
+// grpc's attempts against an endpoint that refuses come at 0, 1, 2.7, 5, 9, 16, 27, 43 s, give or take a fifth of
+// each wait.
 func TestDialsBackOffAsGrpcDoes(t *testing.T) {
 	g := newGroup(t, 13, 1)
 	g.run(3 * time.Second)
@@ -98,8 +99,9 @@ func TestDialsBackOffAsGrpcDoes(t *testing.T) {
 	assert.EqualError(t, err, "context deadline exceeded") // it waits for a connection
 }
 
-// A write sent to a leader that has lost its majority, unknown to itself, gets the plain time-out after 7 s and is not sent
-// again; one sent when there is no leader comes back as a deadline, and is sent again until the caller's own time is over.
+// A write sent to a leader that has lost its majority, unknown to itself, gets the plain time-out after 7 s and is
+// not sent again; one sent when there is no leader comes back as a deadline, and is sent again until the caller's
+// own time is over.
 func TestWritesWithoutQuorum(t *testing.T) {
 	g := newGroup(t, 14, 3)
 	g.run(5 * time.Second)

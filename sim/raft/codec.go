@@ -2,8 +2,8 @@ package raft
 
 import "encoding/binary"
 
-// What is proposed to raft is encoded by hand: values that come out of an entry are parts of its bytes, so that all members,
-// which share the entry, share the values too; and it is done three times a write.
+// What is proposed to raft is encoded by hand: values that come out of an entry are parts of its bytes, so that all
+// members, which share the entry, share the values too; and it is done three times a write.
 
 // proposalKind says what an entry holds.
 type proposalKind byte

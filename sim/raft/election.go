@@ -10,10 +10,10 @@ import (
 	etcdraft "go.etcd.io/raft/v3"
 )
 
-// electionTimer makes raft repeatable. The library draws its randomized election timeouts from crypto/rand and offers no way
-// in; replacing crypto/rand.Reader would reach beyond this simulation. So after every call that may have redrawn the timeout
-// this private field is overwritten: with the election timeout plus a pure function of (seed, member, term, raft state) below
-// the election timeout, the distribution that the library draws from.
+// electionTimer makes raft repeatable. The library draws its randomized election timeouts from crypto/rand and
+// offers no way in; replacing crypto/rand.Reader would reach beyond this simulation. So after every call that may
+// have redrawn the timeout this private field is overwritten: with the election timeout plus a pure function of
+// (seed, member, term, raft state) below the election timeout, the distribution that the library draws from.
 type electionTimer struct {
 	randomized *int
 	term       *uint64

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Config is what etcd's flags say. Names and defaults are etcd's (server/embed/config.go, v3.6; those of v3.5 differ where it
-// is said).
+// Config is what etcd's flags say. Names and defaults are etcd's (server/embed/config.go, v3.6; those of v3.5
+// differ where it is said).
 type Config struct {
 	Name                string
 	DataDir             string
@@ -56,7 +56,7 @@ const (
 	maxNoLeaderCount  = 3                      // v3rpc.maxNoLeaderCnt
 	maxInflightMsgs   = 512                    // etcdserver/raft.go
 	maxSizePerMessage = 1 << 20                // 1 MiB: etcdserver/bootstrap.go
-	minLeaseTTL       = 2                      // seconds: (3 x election ticks / 2 x heartbeat), rounded up, with the defaults
+	minLeaseTTL       = 2                      // seconds: 3/2 election time-outs, rounded up
 	maxLeaseTTL       = 9000000000
 )
 
@@ -78,34 +78,36 @@ func (c *Config) dbPath() string { return DatabasePath(c.DataDir) }
 // DatabasePath returns where a member with that data directory keeps its database.
 func DatabasePath(dataDir string) string { return strings.TrimSuffix(dataDir, "/") + "/member/snap/db" }
 
-// parseConfig reads the flags. Errors are those that etcd's command line gives.
-func parseConfig(argv []string) (*Config, error) {
-	c := &Config{}
-	fs := pflag.NewFlagSet("etcd", pflag.ContinueOnError)
-	var peer, client, metrics, advertisePeer, advertiseClient, state string
-	var heartbeat, election uint
-	var quota int64
+// rawFlags are flags whose values are not used as they are.
+type rawFlags struct {
+	peer, client, metrics, advertisePeer, advertiseClient, state string
+	heartbeat, election                                          uint
+	quota                                                        int64
+}
+
+// define declares etcd's flags.
+func (c *Config) define(fs *pflag.FlagSet, raw *rawFlags) {
 	const localPeer, localClient = "http://localhost:2380", "http://localhost:2379"
 	fs.StringVar(&c.Name, "name", "default", "")
 	fs.StringVar(&c.DataDir, "data-dir", "", "")
 	fs.StringVar(&c.WALDir, "wal-dir", "", "")
-	fs.StringVar(&peer, "listen-peer-urls", localPeer, "")
-	fs.StringVar(&client, "listen-client-urls", localClient, "")
-	fs.StringVar(&metrics, "listen-metrics-urls", "", "")
-	fs.StringVar(&advertisePeer, "initial-advertise-peer-urls", localPeer, "")
-	fs.StringVar(&advertiseClient, "advertise-client-urls", localClient, "")
+	fs.StringVar(&raw.peer, "listen-peer-urls", localPeer, "")
+	fs.StringVar(&raw.client, "listen-client-urls", localClient, "")
+	fs.StringVar(&raw.metrics, "listen-metrics-urls", "", "")
+	fs.StringVar(&raw.advertisePeer, "initial-advertise-peer-urls", localPeer, "")
+	fs.StringVar(&raw.advertiseClient, "advertise-client-urls", localClient, "")
 	fs.StringVar(&c.InitialCluster, "initial-cluster", "", "")
 	fs.StringVar(&c.InitialClusterToken, "initial-cluster-token", "etcd-cluster", "")
-	fs.StringVar(&state, "initial-cluster-state", "new", "")
+	fs.StringVar(&raw.state, "initial-cluster-state", "new", "")
 	fs.BoolVar(&c.ForceNewCluster, "force-new-cluster", false, "")
-	fs.UintVar(&heartbeat, "heartbeat-interval", 100, "")
-	fs.UintVar(&election, "election-timeout", 1000, "")
+	fs.UintVar(&raw.heartbeat, "heartbeat-interval", 100, "")
+	fs.UintVar(&raw.election, "election-timeout", 1000, "")
 	fs.BoolVar(&c.InitialTickAdvance, "initial-election-tick-advance", true, "")
 	fs.BoolVar(&c.PreVote, "pre-vote", true, "")
 	fs.Uint64Var(&c.SnapshotCount, "snapshot-count", 10000, "") // 100000 from v3.2 to v3.5
 	fs.Uint64Var(&c.CatchUpEntries, "snapshot-catchup-entries", 5000, "")
 	fs.Uint64Var(&c.CatchUpEntries, "experimental-snapshot-catchup-entries", 5000, "")
-	fs.Int64Var(&quota, "quota-backend-bytes", 0, "")
+	fs.Int64Var(&raw.quota, "quota-backend-bytes", 0, "")
 	fs.IntVar(&c.MaxRequestBytes, "max-request-bytes", 1536*1024, "")
 	fs.IntVar(&c.MaxTxnOps, "max-txn-ops", 128, "")
 	fs.IntVar(&c.MaxLearners, "max-learners", 1, "")
@@ -121,6 +123,13 @@ func parseConfig(argv []string) (*Config, error) {
 		fs.String(name, "", "")
 		fs.Lookup(name).NoOptDefVal = "true"
 	}
+}
+
+// parseConfig reads the flags. Errors are those that etcd's command line gives.
+func parseConfig(argv []string) (*Config, error) {
+	c, raw := &Config{}, &rawFlags{}
+	fs := pflag.NewFlagSet("etcd", pflag.ContinueOnError)
+	c.define(fs, raw)
 	if err := fs.Parse(argv); err != nil {
 		return nil, flagError(err)
 	}
@@ -131,12 +140,12 @@ func parseConfig(argv []string) (*Config, error) {
 			}
 		}
 	})
-	c.Heartbeat, c.Election = time.Duration(heartbeat)*time.Millisecond, time.Duration(election)*time.Millisecond
-	c.ListenPeerURLs, c.ListenClientURLs = splitURLs(peer), splitURLs(client)
-	c.ListenMetricsURLs = splitURLs(metrics)
-	c.AdvertisePeerURLs, c.AdvertiseClientURLs = splitURLs(advertisePeer), splitURLs(advertiseClient)
-	c.NewCluster = state == "new"
-	if c.QuotaBytes = quota; quota == 0 {
+	c.Heartbeat, c.Election = time.Duration(raw.heartbeat)*time.Millisecond, time.Duration(raw.election)*time.Millisecond
+	c.ListenPeerURLs, c.ListenClientURLs = splitURLs(raw.peer), splitURLs(raw.client)
+	c.ListenMetricsURLs = splitURLs(raw.metrics)
+	c.AdvertisePeerURLs, c.AdvertiseClientURLs = splitURLs(raw.advertisePeer), splitURLs(raw.advertiseClient)
+	c.NewCluster = raw.state == "new"
+	if c.QuotaBytes = raw.quota; raw.quota == 0 {
 		c.QuotaBytes = defaultQuota
 	}
 	if c.DataDir == "" {
@@ -152,8 +161,9 @@ func parseConfig(argv []string) (*Config, error) {
 	if !fs.Changed("advertise-client-urls") && fs.Changed("listen-client-urls") {
 		return c, errUnsetAdvertise
 	}
-	if state != "new" && state != "existing" {
-		return c, fmt.Errorf("invalid value %q for flag -initial-cluster-state: allowed values: \"new\",\"existing\"", state)
+	if raw.state != "new" && raw.state != "existing" {
+		return c, fmt.Errorf("invalid value %q for flag -initial-cluster-state: allowed values: \"new\",\"existing\"",
+			raw.state)
 	}
 	return c, c.validate()
 }
@@ -187,29 +197,32 @@ func (c *Config) validate() error {
 // Flags returns the names of etcd's flags that are accepted but have no effect here.
 func Flags() (notModelled []string) { return append([]string(nil), acceptedFlags...) }
 
-// acceptedFlags are real flags of etcd 3.1 to 3.6 that change nothing here: transport security, logging, profiling, proxies
-// and discovery.
+// acceptedFlags are real flags of etcd 3.1 to 3.6 that change nothing here: transport security, logging, profiling,
+// proxies and discovery.
 var acceptedFlags = strings.Fields(`
-auth-token auth-token-ttl auto-tls backend-batch-interval backend-batch-limit backend-bbolt-freelist-type bcrypt-cost
-bootstrap-defrag-threshold-megabytes ca-file cert-file cipher-suites client-cert-allowed-hostname client-cert-auth
-client-cert-file client-crl-file client-key-file compact-hash-check-time compaction-batch-limit compaction-sleep-interval
-config-file corrupt-check-time cors debug discovery discovery-fallback discovery-proxy discovery-srv discovery-srv-name
-downgrade-check-time enable-distributed-tracing enable-grpc-gateway enable-log-rotation enable-pprof enable-v2
-experimental-apply-warning-duration experimental-bootstrap-defrag-threshold-megabytes
-experimental-compact-hash-check-enabled experimental-compact-hash-check-time experimental-compaction-batch-limit
-experimental-compaction-sleep-interval experimental-corrupt-check-time experimental-distributed-tracing-address
-experimental-downgrade-check-time experimental-enable-distributed-tracing experimental-enable-lease-checkpoint
+auth-token auth-token-ttl auto-tls backend-batch-interval backend-batch-limit backend-bbolt-freelist-type
+bcrypt-cost bootstrap-defrag-threshold-megabytes ca-file cert-file cipher-suites client-cert-allowed-hostname
+client-cert-auth client-cert-file client-crl-file client-key-file compact-hash-check-time compaction-batch-limit
+compaction-sleep-interval config-file corrupt-check-time cors debug discovery discovery-fallback discovery-proxy
+discovery-srv discovery-srv-name downgrade-check-time enable-distributed-tracing enable-grpc-gateway
+enable-log-rotation enable-pprof enable-v2 experimental-apply-warning-duration
+experimental-bootstrap-defrag-threshold-megabytes experimental-compact-hash-check-enabled
+experimental-compact-hash-check-time experimental-compaction-batch-limit experimental-compaction-sleep-interval
+experimental-corrupt-check-time experimental-distributed-tracing-address experimental-downgrade-check-time
+experimental-enable-distributed-tracing experimental-enable-lease-checkpoint
 experimental-enable-lease-checkpoint-persist experimental-enable-v2v3 experimental-initial-corrupt-check
-experimental-memory-mlock experimental-peer-skip-client-san-verification experimental-stop-grpc-service-on-defrag
-experimental-txn-mode-write-with-shared-buffer experimental-warning-apply-duration
-experimental-warning-unary-request-duration experimental-wait-cluster-ready-timeout feature-gates grpc-keepalive-interval
-grpc-keepalive-min-time grpc-keepalive-timeout host-whitelist key-file log-format log-level log-outputs log-package-levels
+experimental-memory-mlock experimental-peer-skip-client-san-verification
+experimental-stop-grpc-service-on-defrag experimental-txn-mode-write-with-shared-buffer
+experimental-warning-apply-duration experimental-warning-unary-request-duration
+experimental-wait-cluster-ready-timeout feature-gates grpc-keepalive-interval grpc-keepalive-min-time
+grpc-keepalive-timeout host-whitelist key-file log-format log-level log-outputs log-package-levels
 log-rotation-config-json logger max-concurrent-streams max-snapshots max-wals memory-mlock metrics peer-auto-tls
-peer-ca-file peer-cert-allowed-cn peer-cert-allowed-hostname peer-cert-file peer-client-cert-auth peer-client-cert-file
-peer-client-key-file peer-crl-file peer-key-file peer-skip-client-san-verification peer-trusted-ca-file proxy
-proxy-dial-timeout proxy-failure-wait proxy-read-timeout proxy-refresh-interval proxy-write-timeout raft-read-timeout
-raft-write-timeout self-signed-cert-validity socket-reuse-address socket-reuse-port tls-max-version tls-min-version
-trusted-ca-file v2-deprecation warning-apply-duration warning-unary-request-duration`)
+peer-ca-file peer-cert-allowed-cn peer-cert-allowed-hostname peer-cert-file peer-client-cert-auth
+peer-client-cert-file peer-client-key-file peer-crl-file peer-key-file peer-skip-client-san-verification
+peer-trusted-ca-file proxy proxy-dial-timeout proxy-failure-wait proxy-read-timeout proxy-refresh-interval
+proxy-write-timeout raft-read-timeout raft-write-timeout self-signed-cert-validity socket-reuse-address
+socket-reuse-port tls-max-version tls-min-version trusted-ca-file v2-deprecation warning-apply-duration
+warning-unary-request-duration`)
 
 func splitURLs(list string) []string {
 	var urls []string

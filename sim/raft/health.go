@@ -10,7 +10,8 @@ import (
 	"ksim/sim/hardware"
 )
 
-// Models etcd's HTTP health endpoints (server/etcdserver/api/etcdhttp/health.go, v3.6): /health, /livez, /readyz, /version.
+// Models etcd's HTTP health endpoints (server/etcdserver/api/etcdhttp/health.go, v3.6): /health, /livez, /readyz,
+// /version.
 
 // serveHTTP answers on a --listen-metrics-urls port: requests are hardware.HTTPGet, answers *HealthResponse.
 func (s *Server) serveHTTP(call *hardware.Call) {

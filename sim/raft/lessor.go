@@ -8,8 +8,8 @@ import (
 
 // lessor decides when leases expire. Only the leader does: others keep leases without an end.
 //
-// Models etcd's lessor (server/lease/lessor.go, v3.6). Leaves out: checkpoints (off by default), so that a new leader gives
-// every lease its full time again.
+// Models etcd's lessor (server/lease/lessor.go, v3.6). Leaves out: checkpoints (off by default), so that a new
+// leader gives every lease its full time again.
 type lessor struct {
 	server  *Server
 	primary bool
@@ -17,7 +17,8 @@ type lessor struct {
 	timer   sim.Timer
 }
 
-// promote makes the member the one that expires leases. All get their time again, and what an election may have taken.
+// promote makes the member the one that expires leases. All get their time again, and what an election may have
+// taken.
 func (l *lessor) promote(extend time.Duration) {
 	l.primary = true
 	for _, lease := range l.server.store.Leases() {

@@ -109,7 +109,8 @@ func (s *Server) verifyInitial(initial map[string][]string) error {
 	return nil
 }
 
-// initialCluster is the cluster that a member without data starts in: the one that its flags describe, or the existing one.
+// initialCluster is the cluster that a member without data starts in: the one that its flags describe, or the
+// existing one.
 func (s *Server) initialCluster(p *sim.Proc, initial map[string][]string) (*membership, error) {
 	local := bootstrapMembership(initial, s.config.InitialClusterToken)
 	if s.config.NewCluster {
@@ -262,8 +263,8 @@ func (s *Server) start(content walContent, bootstrap bool) (err error) {
 	}
 	s.emit(sim.Detail, "MemberStarted", "")
 	s.peers.update()
-	// No two programs start in the same microsecond: without a phase of its own a member whose machine was switched on
-	// together with another would tick, and campaign, at exactly the same time for ever.
+	// No two programs start in the same microsecond: without a phase of its own a member whose machine was switched
+	// on together with another would tick, and campaign, at exactly the same time for ever.
 	phase := s.scope.Rand("etcd/"+s.process.Machine().Name).Between(0, s.config.Heartbeat)
 	s.scope.AfterRun(phase, "raft tick", s)
 	s.advance()

@@ -14,7 +14,8 @@ import (
 
 // maintain serves requests about the member and the cluster.
 //
-// Models etcd's maintenance and cluster services (server/etcdserver/api/v3rpc/maintenance.go and member.go, server.go, v3.6).
+// Models etcd's maintenance and cluster services (server/etcdserver/api/v3rpc/maintenance.go and member.go,
+// server.go, v3.6).
 func (s *Server) maintain(call *serverCall, request any) {
 	switch r := request.(type) {
 	case *StatusRequest:

@@ -11,15 +11,16 @@ import (
 	"time"
 )
 
-// memberID derives a member's ID as etcd does (etcdserver/api/membership/member.go, v3.6): from the peer URLs and the cluster
-// token, for members that the cluster begins with.
+// memberID derives a member's ID as etcd does (etcdserver/api/membership/member.go, v3.6): from the peer URLs and
+// the cluster token, for members that the cluster begins with.
 func memberID(peerURLs []string, token string) uint64 {
 	sorted := slices.Clone(peerURLs)
 	sort.Strings(sorted)
 	return firstBytes([]byte(strings.Join(sorted, "") + token))
 }
 
-// addedMemberID derives the ID of a member that is added at run time: from the peer URLs and the time, so it is always new.
+// addedMemberID derives the ID of a member that is added at run time: from the peer URLs and the time, so it is
+// always new.
 func addedMemberID(peerURLs []string, now time.Time) uint64 {
 	return memberID(peerURLs, fmt.Sprintf("%d", now.Unix()))
 }

@@ -15,9 +15,9 @@ import (
 
 // peers carries raft's messages to the other members.
 //
-// Models etcd's rafthttp (server/etcdserver/api/rafthttp, v3.6): each member dials every other one and reads from that
-// connection what the other writes, so a pair of members has two streams. Leaves out: the pipeline that posts messages while
-// there is no stream (they are dropped, and raft is told), and the second, version 2 message stream.
+// Models etcd's rafthttp (server/etcdserver/api/rafthttp, v3.6): each member dials every other one and reads from
+// that connection what the other writes, so a pair of members has two streams. Leaves out: the pipeline that posts
+// messages while there is no stream (they are dropped, and raft is told), and the second, version 2 message stream.
 type peers struct {
 	server   *Server
 	byID     map[uint64]*peer
@@ -48,8 +48,8 @@ type (
 		from, to, cluster uint64
 		urls              []string
 	}
-	// refusal answers what is not served: HTTP 412 for another cluster or member, 410 for one that was removed, 404 for one
-	// that is not known yet.
+	// refusal answers what is not served: HTTP 412 for another cluster or member, 410 for one that was removed, 404
+	// for one that is not known yet.
 	refusal struct {
 		status  int
 		cluster uint64

@@ -8,9 +8,9 @@ import (
 
 // serving is the client port.
 //
-// Models etcd's gRPC front (server/embed/serve.go, etcdserver/api/v3rpc and v3_server.go, v3.6). The port is open from the start, but
-// nothing is answered on it before the member has published itself; then the connection's first frame, HTTP/2's settings, is
-// sent, for which clients wait.
+// Models etcd's gRPC front (server/embed/serve.go, etcdserver/api/v3rpc and v3_server.go, v3.6). The port is open
+// from the start, but nothing is answered on it before the member has published itself; then the connection's first
+// frame, HTTP/2's settings, is sent, for which clients wait.
 type serving struct {
 	server    *Server
 	ready     bool // published
@@ -81,8 +81,8 @@ func (v *serving) open() {
 	}
 }
 
-// drain is gRPC's GracefulStop: no new connections or requests; then is called when all requests are answered, or limit has
-// passed.
+// drain is gRPC's GracefulStop: no new connections or requests; then is called when all requests are answered, or
+// limit has passed.
 func (v *serving) drain(then func()) {
 	s := v.server
 	v.draining = true

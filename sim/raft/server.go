@@ -11,9 +11,9 @@ import (
 
 // Server is a running member.
 //
-// Models etcd's EtcdServer and raftNode (server/etcdserver/server.go and raft.go, v3.6): the raft loop, which persists, sends
-// and applies. Leaves out: the v2 store, authentication, downgrades, corruption checks; applying takes no time, except while
-// the database is defragmented.
+// Models etcd's EtcdServer and raftNode (server/etcdserver/server.go and raft.go, v3.6): the raft loop, which
+// persists, sends and applies. Leaves out: the v2 store, authentication, downgrades, corruption checks; applying
+// takes no time, except while the database is defragmented.
 type Server struct {
 	process *hardware.Process
 	scope   *sim.Scope
@@ -253,13 +253,15 @@ func (s *Server) install(db *Database, at *pb.SnapshotMetadata) {
 
 // database is the member's state as it is now.
 func (s *Server) database() *Database {
-	return &Database{store: s.store.Snapshot(), cluster: s.cluster.clone(), alarms: append([]AlarmMember(nil), s.alarms...),
-		index: s.applied, term: s.appliedAt, confState: s.confState, version: s.config.Version}
+	return &Database{store: s.store.Snapshot(), cluster: s.cluster.clone(),
+		alarms: append([]AlarmMember(nil), s.alarms...),
+		index:  s.applied, term: s.appliedAt, confState: s.confState, version: s.config.Version}
 }
 
 // maybeSnapshot writes a snapshot every --snapshot-count entries and lets go of old entries.
 func (s *Server) maybeSnapshot() {
-	if keep := s.config.CatchUpEntries; s.applied > keep && s.raftLog.first+keep+1000 < s.applied { // chosen: in steps of 1000
+	const step = 1000 // chosen: so that the rest is not copied for every entry
+	if keep := s.config.CatchUpEntries; s.raftLog.first+keep+step < s.applied {
 		s.raftLog.compact(s.applied - keep)
 	}
 	if s.busy || s.saving || s.applied-s.snapshotAt <= s.config.SnapshotCount || !s.scope.Alive() {

@@ -26,7 +26,8 @@ type operation struct {
 	value string
 }
 
-// register is a key as porcupine checks it: reads return the last write. A write whose answer is unknown may have happened.
+// register is a key as porcupine checks it: reads return the last write. A write whose answer is unknown may have
+// happened.
 var register = porcupine.Model{
 	Partition: func(history []porcupine.Operation) (parts [][]porcupine.Operation) {
 		byKey := map[string]int{}
@@ -222,8 +223,9 @@ func (w *swarm) check(t *testing.T) {
 	assert.NotEqual(t, porcupine.Illegal, result, "the history is not linearizable")
 }
 
-// Clients read and write while members are killed, lose power, are cut off or slowed down. Nothing acknowledged may be lost,
-// no read may be stale, no term may have two leaders; once everything is repaired all members must have the same store.
+// Clients read and write while members are killed, lose power, are cut off or slowed down. Nothing acknowledged may
+// be lost, no read may be stale, no term may have two leaders; once everything is repaired all members must have
+// the same store.
 func TestSwarm(t *testing.T) {
 	if *swarmSeed != 0 {
 		runSwarm(t, *swarmSeed)

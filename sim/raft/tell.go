@@ -10,8 +10,8 @@ import (
 	"ksim/sim/hardware"
 )
 
-// tellLeadership puts changes of leadership into the trace. That nobody was heard has no event of its own: its cause is what
-// befell the machine that was not heard.
+// tellLeadership puts changes of leadership into the trace. That nobody was heard has no event of its own: its
+// cause is what befell the machine that was not heard.
 func (s *Server) tellLeadership(wasRole etcdraft.StateType, wasLead uint64) {
 	name := "etcd " + s.config.Name
 	switch {

@@ -17,8 +17,8 @@ const (
 	EventDelete = mvcc.Delete
 )
 
-// The requests and responses below have the names and fields of etcd's RPCs (api/etcdserverpb/rpc.proto, v3.6). Requests
-// belong to the receiver once sent; responses are shared and must not be changed.
+// The requests and responses below have the names and fields of etcd's RPCs (api/etcdserverpb/rpc.proto, v3.6).
+// Requests belong to the receiver once sent; responses are shared and must not be changed.
 
 // ResponseHeader says who answered, and at which revision of the store.
 type ResponseHeader struct {
@@ -50,7 +50,8 @@ const (
 	SortByValue
 )
 
-// RangeRequest asks for the keys in [Key, RangeEnd): for one key if RangeEnd is empty, for all from Key on if it is "\x00".
+// RangeRequest asks for the keys in [Key, RangeEnd): for one key if RangeEnd is empty, for all from Key on if it is
+// "\x00".
 type RangeRequest struct {
 	Key, RangeEnd                        []byte
 	Limit                                int64
@@ -122,7 +123,8 @@ const (
 	CompareLease
 )
 
-// Compare is one condition of a transaction: the key's target stands in that relation to Number, or to Value for CompareValue.
+// Compare is one condition of a transaction: the key's target stands in that relation to Number, or to Value for
+// CompareValue.
 type Compare struct {
 	Result        CompareResult
 	Target        CompareTarget

@@ -9,8 +9,8 @@ import (
 
 // watch is a watch of a client, through all the streams that it takes.
 //
-// Models clientv3's watcher (client/v3/watch.go, v3.6): a stream that breaks is opened again from the revision after the last
-// one seen.
+// Models clientv3's watcher (client/v3/watch.go, v3.6): a stream that breaks is opened again from the revision
+// after the last one seen.
 type watch struct {
 	client  *Client
 	request WatchRequest
@@ -23,10 +23,10 @@ type watch struct {
 	retry   sim.Timer
 }
 
-// Watch opens a watch: on is called for every response in the scope of the client's process, the first with Created, a
-// last one with Canceled unless cancel was called. Like clientv3 the client resumes the watch by itself after the loss of
-// a connection or member, from the revision after the last one seen; only compaction, a refusal, a missing leader (with
-// RequireLeader) or Close end it.
+// Watch opens a watch: on is called for every response in the scope of the client's process, the first with
+// Created, a last one with Canceled unless cancel was called. Like clientv3 the client resumes the watch by itself
+// after the loss of a connection or member, from the revision after the last one seen; only compaction, a refusal,
+// a missing leader (with RequireLeader) or Close end it.
 func (c *Client) Watch(request *WatchRequest, on func(*WatchResponse)) (cancel func()) {
 	w := &watch{client: c, request: *request, on: on, next: request.StartRevision, backoff: time.Millisecond}
 	c.watches = append(c.watches, w)
@@ -110,7 +110,8 @@ func (w *watch) end(last *WatchResponse) {
 	}
 }
 
-// ended is called when a stream has ended: the watch goes on with another, unless the error is one that will not go away.
+// ended is called when a stream has ended: the watch goes on with another, unless the error is one that will not go
+// away.
 func (w *watch) ended(_ any, err error) {
 	w.call = nil
 	if w.on == nil {

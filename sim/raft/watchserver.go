@@ -9,8 +9,8 @@ import (
 
 // watchServer has the watches of a member's clients.
 //
-// Models etcd's watch server and its stream interceptor (server/etcdserver/api/v3rpc/watch.go and interceptor.go, v3.6).
-// Leaves out: several watches on one stream (each is one of its own), fragments, slow watchers.
+// Models etcd's watch server and its stream interceptor (server/etcdserver/api/v3rpc/watch.go and interceptor.go,
+// v3.6). Leaves out: several watches on one stream (each is one of its own), fragments, slow watchers.
 type watchServer struct {
 	server   *Server
 	streams  []*watchStream
@@ -79,7 +79,8 @@ func (x *watchStream) close() {
 	}
 }
 
-// sync has watchers that start in the past get what they have missed when the sync loop, which turns every 100 ms, comes by.
+// sync has watchers that start in the past get what they have missed when the sync loop, which turns every 100 ms,
+// comes by.
 func (w *watchServer) sync() {
 	s := w.server
 	if w.syncing || s.store.Unsynced() == 0 {
@@ -126,8 +127,8 @@ func (w *watchServer) requestProgress(call *serverCall) {
 	call.answer(nil, nil)
 }
 
-// leaderSeen is called when the leader may have changed. The monitor looks once an election time-out, from the member's
-// start on, and ends streams that require a leader when it has found none three times in a row.
+// leaderSeen is called when the leader may have changed. The monitor looks once an election time-out, from the
+// member's start on, and ends streams that require a leader when it has found none three times in a row.
 func (w *watchServer) leaderSeen() {
 	s := w.server
 	if s.lead != 0 || w.monitor.Pending() {

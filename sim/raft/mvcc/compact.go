@@ -12,8 +12,8 @@ type sizes struct {
 	file  int64 // the file never shrinks by itself
 }
 
-// chosen: what one version costs besides its key and value: bbolt's element header and the 17 bytes of the revision key,
-// the encoded record's own fields, and pages that are filled to two thirds.
+// chosen: what one version costs besides its key and value: bbolt's element header and the 17 bytes of the revision
+// key, the encoded record's own fields, and pages that are filled to two thirds.
 const versionOverhead = 96
 
 // initialFile is the size of an empty database file (measured on etcd 3.6: 20 kB).
@@ -67,8 +67,8 @@ func (s *Store) since(revision int64) int {
 	return sort.Search(len(s.history), func(i int) bool { return s.history[i].revision() >= revision })
 }
 
-// HashKV returns a hash over all keys at a revision (0: the newest), and that revision. Members with the same history have
-// the same hash. Errors: ErrCompacted, ErrFutureRev.
+// HashKV returns a hash over all keys at a revision (0: the newest), and that revision. Members with the same
+// history have the same hash. Errors: ErrCompacted, ErrFutureRev.
 func (s *Store) HashKV(revision int64) (hash uint32, at int64, err error) {
 	if revision == 0 {
 		revision = s.revision

@@ -2,9 +2,9 @@ package mvcc
 
 import "sort"
 
-// intervals finds the groups whose span contains a key. It is a search tree laid out in a sorted slice (the middle of each
-// part is its root) with the furthest end of each part; etcd has a red-black interval tree for this (pkg/adt). New spans are
-// rare, so they are sorted in when next asked.
+// intervals finds the groups whose span contains a key. It is a search tree laid out in a sorted slice (the middle
+// of each part is its root) with the furthest end of each part; etcd has a red-black interval tree for this
+// (pkg/adt). New spans are rare, so they are sorted in when next asked.
 type intervals struct {
 	groups   []*group
 	furthest []string // by the index of a part's middle: the latest end in it, "" for one without end

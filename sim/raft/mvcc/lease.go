@@ -2,7 +2,8 @@ package mvcc
 
 import "sort"
 
-// Lease is a time-to-live that keys hang on. The store knows what it was granted for; when it expires is the leader's to say.
+// Lease is a time-to-live that keys hang on. The store knows what it was granted for; when it expires is the
+// leader's to say.
 type Lease struct {
 	ID   int64
 	TTL  int64 // seconds, as granted

@@ -52,8 +52,8 @@ func (p *Snapshot) Store() *Store {
 	return s
 }
 
-// Restore replaces the content of the store by that of the snapshot. Watchers stay: they get what they have missed by the
-// next Sync.
+// Restore replaces the content of the store by that of the snapshot. Watchers stay: they get what they have missed
+// by the next Sync.
 func (s *Store) Restore(p *Snapshot) {
 	s.load(p)
 	s.hub.desync()
@@ -77,8 +77,8 @@ func (s *Store) load(p *Snapshot) {
 	}
 }
 
-// Bumped returns the snapshot with its revision raised by that much, everything before marked as compacted if so asked:
-// etcdutl snapshot restore --bump-revision --mark-compacted.
+// Bumped returns the snapshot with its revision raised by that much, everything before marked as compacted if so
+// asked: etcdutl snapshot restore --bump-revision --mark-compacted.
 func (p *Snapshot) Bumped(by int64, markCompacted bool) *Snapshot {
 	bumped := *p
 	bumped.tree = p.tree.Copy()

@@ -14,8 +14,8 @@ var ErrCompacted = errors.New("mvcc: required revision has been compacted")
 // ErrFutureRev is returned for a revision that does not exist yet.
 var ErrFutureRev = errors.New("mvcc: required revision is a future revision")
 
-// Store is one member's store. The newest version of every key is in a tree; what happened since the last compaction is in
-// a history, from which older revisions are reconstructed and watches are fed.
+// Store is one member's store. The newest version of every key is in a tree; what happened since the last
+// compaction is in a history, from which older revisions are reconstructed and watches are fed.
 //
 // etcd keeps all versions in one index instead. Keeping them apart makes the tree small, snapshots cheap (the tree is
 // copied on write, the history only grows) and compaction a cut.
@@ -80,8 +80,8 @@ type RangeOptions struct {
 	CountOnly bool
 }
 
-// Range returns the keys in [key, end) in order: the one key if end is empty, all from key on if end is "\x00". count is
-// the number in the whole range, whatever the limit. Errors: ErrCompacted, ErrFutureRev.
+// Range returns the keys in [key, end) in order: the one key if end is empty, all from key on if end is "\x00".
+// count is the number in the whole range, whatever the limit. Errors: ErrCompacted, ErrFutureRev.
 func (s *Store) Range(key, end []byte, o RangeOptions) (kvs []*KeyValue, count int64, err error) {
 	current := s.revision
 	if s.writing { // a transaction sees what it has written

@@ -48,8 +48,8 @@ func (m *model) put(state map[string]KeyValue, key, value string) {
 
 var keys = []string{"a", "a/1", "a/2", "b", "b/1", "c"}
 
-// Whatever is put, deleted and compacted: any range at any revision gives what the model remembers of that revision, sizes
-// never go wrong, snapshots stay as they were, and a watcher has seen every change once, in order.
+// Whatever is put, deleted and compacted: any range at any revision gives what the model remembers of that
+// revision, sizes never go wrong, snapshots stay as they were, and a watcher has seen every change once, in order.
 func TestStoreIsAsTheModelRemembers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, m := New(), &model{states: []map[string]KeyValue{{}, {}}}

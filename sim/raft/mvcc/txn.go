@@ -37,7 +37,8 @@ func (t *Txn) Range(key, end []byte, o RangeOptions) ([]*KeyValue, int64, error)
 	return t.store.Range(key, end, o)
 }
 
-// Put sets a key and returns what was there before, nil if nothing. The store keeps key and value: they must not be changed.
+// Put sets a key and returns what was there before, nil if nothing. The store keeps key and value: they must not be
+// changed.
 func (t *Txn) Put(key, value []byte, lease int64) (prev *KeyValue) {
 	s := t.store
 	kv := &KeyValue{Key: key, Value: value, ModRevision: s.revision + 1, Lease: lease}

@@ -19,14 +19,16 @@ type WatchOptions struct {
 	PrevKV   bool
 	NoPut    bool
 	NoDelete bool
-	// Deliver is called with the events of one or more revisions, in order; the slice is shared. It must not call the store.
+	// Deliver is called with the events of one or more revisions, in order; the slice is shared. It must not call
+	// the store.
 	Deliver func([]Event)
-	// Compacted is called, instead of anything else from then on, when revisions that the watcher needs are compacted.
+	// Compacted is called, instead of anything else from then on, when revisions that the watcher needs are
+	// compacted.
 	Compacted func(compacted int64)
 }
 
-// hub has all watchers, those with the same range in one group. Kubernetes' watches are few different prefixes, each watched
-// by every API server.
+// hub has all watchers, those with the same range in one group. Kubernetes' watches are few different prefixes,
+// each watched by every API server.
 type hub struct {
 	store    *Store
 	exact    map[string]*group // watchers of one key
