@@ -36,8 +36,10 @@ func TestCommandsAreRecognised(t *testing.T) {
 }
 
 func TestEverythingElseIsAServer(t *testing.T) {
-	for _, argv := range [][]string{nil, {"nginx", "-g", "daemon off;"}, {"sh", "-c", "nginx"}, {"sh", "-c", "sleep 1 | cat"},
-		{"sh", "-c", "while true; do sleep 1; done"}, {"sh", "-c", "sleep 5 &"}, {"sh", "script.sh"}, {"sh", "-c", "echo ("}} {
+	for _, argv := range [][]string{nil, {"nginx", "-g", "daemon off;"}, {"sh", "-c", "nginx"}, {"sh", "-c",
+		"sleep 1 | cat"},
+		{"sh", "-c", "while true; do sleep 1; done"}, {"sh", "-c", "sleep 5 &"}, {"sh", "script.sh"}, {"sh", "-c",
+			"echo ("}} {
 		_, ok := ParseCommand(argv)
 		assert.False(t, ok, "%v", argv)
 	}

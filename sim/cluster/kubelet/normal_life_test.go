@@ -74,10 +74,12 @@ func TestInitContainersRunInOrderBeforeTheOthers(t *testing.T) {
 		line{0.3, 0.35, "Pending " + ready + "PodScheduled i#0:PodInitializing c#0:PodInitializing"},
 		line{0.36, 0.5, "Pending " + ready + "PodScheduled i#0:running c#0:PodInitializing"},
 		line{2.36, 3.5, "Pending " + ready + "Initialized PodScheduled i#0:exited-0-Completed c#0:PodInitializing"},
-		line{2.4, 3.6, "Running " + ready + "Initialized Ready ContainersReady PodScheduled i#0:exited-0-Completed c#0:running"})
+		line{2.4, 3.6,
+			"Running " + ready + "Initialized Ready ContainersReady PodScheduled i#0:exited-0-Completed c#0:running"})
 }
 
-// Recorded in truth/kubelet 01: SIGTERM at once, the end posted when it is there, the object gone within a second of it.
+// Recorded in truth/kubelet 01: SIGTERM at once, the end posted when it is there, the object gone within a second of
+// it.
 func TestDeletedPodGoesWithinASecondOfItsLastContainer(t *testing.T) {
 	b := newBench(t, 1)
 	b.run(5 * time.Second)

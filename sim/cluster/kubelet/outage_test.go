@@ -81,8 +81,8 @@ func TestThirtySecondsOfRefusalCostNoMoreThanALease(t *testing.T) {
 	}
 }
 
-// Recorded in truth/kubelet 03b and 03d: lease 0.1-7.0 s, Ready=True 10-49 s after the return, at a tick after the Unknown
-// was seen; a container that crashed meanwhile was restarted.
+// Recorded in truth/kubelet 03b and 03d: lease 0.1-7.0 s, Ready=True 10-49 s after the return, at a tick after the
+// Unknown was seen; a container that crashed meanwhile was restarted.
 func TestReadyComesWhenTheUnknownWasSeen(t *testing.T) {
 	for seed := range uint64(12) {
 		b := startOutage(t, seed)
@@ -116,8 +116,8 @@ func TestCutOfThirtySecondsHealsAtOnce(t *testing.T) {
 	assert.LessOrEqual(t, b.leases(healed)[0], 1.1)
 }
 
-// Recorded in truth/kubelet 09: the container of a pod deleted by force lives until the pod watch is back, then it gets 2 s;
-// a graceful deletion learnt late gets its full grace.
+// Recorded in truth/kubelet 09: the container of a pod deleted by force lives until the pod watch is back, then it
+// gets 2 s; a graceful deletion learnt late gets its full grace.
 func TestDeletionsLearntLate(t *testing.T) {
 	b := startOutage(t, 1)
 	b.put(testPod("forced", "", "stops=never"))
@@ -152,8 +152,8 @@ func TestDeletionsLearntLate(t *testing.T) {
 	assert.Nil(t, b.pod("graceful"))
 }
 
-// Recorded in truth/kubelet 07: the Node does not come back before the kubelet is restarted; then at once, its lease one
-// round later.
+// Recorded in truth/kubelet 07: the Node does not come back before the kubelet is restarted; then at once, its lease
+// one round later.
 func TestDeletedNodeComesBackOnlyWithANewKubelet(t *testing.T) {
 	b := startOutage(t, 1)
 	b.server.gone(b.node(), &api.Request{})

@@ -31,8 +31,8 @@ func (b *bench) times(object, reason string, since sim.Time) []float64 {
 	return list
 }
 
-// Recorded in truth/kubelet 10: default probes, failing from 31.2 s: failures at 40.4, 50.4, 60.4, then Killing, and the
-// restart right at the exit.
+// Recorded in truth/kubelet 10: default probes, failing from 31.2 s: failures at 40.4, 50.4, 60.4, then Killing, and
+// the restart right at the exit.
 func TestLivenessProbeThatFailsThreeTimesRestartsTheContainer(t *testing.T) {
 	b := newBench(t, 1)
 	b.run(15 * time.Second)

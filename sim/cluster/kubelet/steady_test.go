@@ -8,7 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkSteadyNode is a minute of one node with 20 pods in which nothing happens: six renewals of a lease, twenty resyncs.
+// BenchmarkSteadyNode is a minute of one node with 20 pods in which nothing happens: six renewals of a lease, twenty
+// resyncs.
 func BenchmarkSteadyNode(b *testing.B) {
 	node := newBench(b, 1)
 	node.run(5 * time.Second)
