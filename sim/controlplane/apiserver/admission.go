@@ -187,8 +187,8 @@ func (q *request) priority(pod *corev1.Pod) error {
 	}
 	if pod.Spec.Priority != nil && *pod.Spec.Priority != value {
 		return apierrors.NewForbidden(q.Resource.GroupResource(), pod.Name, fmt.Errorf(
-			"the integer value of priority (%d) must not be provided in pod spec; priority admission controller computed %d from "+
-				"the given PriorityClass name", *pod.Spec.Priority, value))
+			"the integer value of priority (%d) must not be provided in pod spec; priority admission controller computed "+
+				"%d from the given PriorityClass name", *pod.Spec.Priority, value))
 	}
 	pod.Spec.Priority, pod.Spec.PreemptionPolicy = &value, &policy
 	return nil

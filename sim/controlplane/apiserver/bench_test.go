@@ -17,8 +17,8 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// BenchmarkLeaseRenewal is one kubelet's heartbeat: request, admission, store, watch cache, answer. etcd is the tests' own,
-// so the figure is the API server's alone.
+// BenchmarkLeaseRenewal is one kubelet's heartbeat: request, admission, store, watch cache, answer. etcd is the tests'
+// own, so the figure is the API server's alone.
 func BenchmarkLeaseRenewal(b *testing.B) {
 	bench := newBench(b).ready()
 	renewLeases(b, bench)

@@ -185,8 +185,8 @@ func (e *endpointReconciler) write(p *sim.Proc, r *api.Resource, wanted api.Obje
 	if !ok {
 		return nil
 	}
-	_, err = s.internal(p, &api.Request{Verb: api.Update, Resource: r, Namespace: next.GetNamespace(), Name: next.GetName(),
-		Object: next})
+	_, err = s.internal(p, &api.Request{Verb: api.Update, Resource: r, Namespace: next.GetNamespace(),
+		Name: next.GetName(), Object: next})
 	return err
 }
 

@@ -318,7 +318,8 @@ func (b *bench) raw(r *api.Request) (resp *api.Response, err error) {
 
 func (b *bench) create(obj api.Object) (*api.Response, error) {
 	b.t.Helper()
-	return b.request(&api.Request{Verb: api.Create, Resource: api.ResourceOf(obj), Namespace: obj.GetNamespace(), Object: obj})
+	return b.request(&api.Request{Verb: api.Create, Resource: api.ResourceOf(obj), Namespace: obj.GetNamespace(),
+		Object: obj})
 }
 
 func (b *bench) update(obj api.Object) (*api.Response, error) {

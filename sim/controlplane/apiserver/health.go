@@ -223,8 +223,8 @@ func (s *Server) hookState(hook string) error {
 func (s *Server) version() string {
 	text := fmt.Sprintf("{\n  \"major\": \"1\",\n  \"minor\": \"%d\",\n", s.release.Minor)
 	if s.release.Minor >= 33 { // KEP-4330: compatibility versions are reported from v1.33 (X)
-		text += fmt.Sprintf("  \"emulationMajor\": \"1\",\n  \"emulationMinor\": \"%d\",\n  \"minCompatibilityMajor\": \"1\",\n"+
-			"  \"minCompatibilityMinor\": \"%d\",\n", s.release.Minor, s.release.Minor-1)
+		text += fmt.Sprintf("  \"emulationMajor\": \"1\",\n  \"emulationMinor\": \"%d\",\n"+
+			"  \"minCompatibilityMajor\": \"1\",\n  \"minCompatibilityMinor\": \"%d\",\n", s.release.Minor, s.release.Minor-1)
 	}
 	return text + fmt.Sprintf("  \"gitVersion\": %q,\n  \"gitCommit\": \"$Format:%%H$\",\n  \"gitTreeState\": \"\",\n"+
 		"  \"buildDate\": \"1970-01-01T00:00:00Z\",\n  \"goVersion\": \"go1.26.8\",\n  \"compiler\": \"gc\",\n"+

@@ -76,8 +76,8 @@ func (f *family) wrote(in *intent, revision int64) sim.EventID {
 	return id
 }
 
-// saw is told of every change of a key that a watch brings, from which revision to which; it returns the trace event of the
-// write that made it, 0 if no API server did.
+// saw is told of every change of a key that a watch brings, from which revision to which; it returns the trace event of
+// the write that made it, 0 if no API server did.
 func (f *family) saw(key, value []byte, from, to int64) sim.EventID {
 	id := f.kernel.Trace().WriteOf(to)
 	list := f.intents[string(key)]

@@ -166,12 +166,14 @@ func TestQuorumLossTimings(t *testing.T) {
 	t0 := pl.k.Now()
 	pl.loseQuorum()
 	pl.run(300 * time.Millisecond)
-	early := pl.send(c, &api.Request{Verb: api.Create, Resource: api.ConfigMaps, Namespace: "default", Object: newConfigMap("a")})
+	early := pl.send(c, &api.Request{Verb: api.Create, Resource: api.ConfigMaps, Namespace: "default",
+		Object: newConfigMap("a")})
 	get := pl.send(c, &api.Request{Verb: api.Get, Resource: api.Pods, Namespace: "default", Name: "bare"})
 	list := pl.send(c, &api.Request{Verb: api.List, Resource: api.Pods, Namespace: "default"})
 	livez := pl.send(c, &api.Request{Verb: api.Get, Path: "/livez"})
 	pl.run(15*time.Second - 300*time.Millisecond)
-	late := pl.send(c, &api.Request{Verb: api.Create, Resource: api.ConfigMaps, Namespace: "default", Object: newConfigMap("b")})
+	late := pl.send(c, &api.Request{Verb: api.Create, Resource: api.ConfigMaps, Namespace: "default",
+		Object: newConfigMap("b")})
 	cached := pl.send(c, &api.Request{Verb: api.List, Resource: api.Pods, ResourceVersion: "0"})
 	pl.run(17 * time.Second)
 	still := pl.send(c, &api.Request{Verb: api.List, Resource: api.Pods, ResourceVersion: "0"})
@@ -181,7 +183,8 @@ func TestQuorumLossTimings(t *testing.T) {
 
 	assert.EqualError(t, early.err, "etcdserver: request timed out")
 	assert.InDelta(t, 7.2, early.took.Seconds(), 0.5)
-	const inTime = "the server was unable to return a response in the time allotted, but may still be processing the request"
+	const inTime = "the server was unable to return a response in the time allotted, but may still be processing the " +
+		"request"
 	assert.EqualError(t, get.err, inTime+" (get pods bare)")
 	assert.InDelta(t, 60, get.took.Seconds(), 0.5)
 	assert.EqualError(t, list.err, inTime+" (get pods)")
@@ -189,7 +192,8 @@ func TestQuorumLossTimings(t *testing.T) {
 	require.NoError(t, livez.err)
 	assert.Equal(t, 500, livez.resp.Status)
 	assert.InDelta(t, 2, livez.took.Seconds(), 0.2)
-	assert.EqualError(t, late.err, "Timeout: request did not complete within requested timeout - context deadline exceeded")
+	assert.EqualError(t, late.err,
+		"Timeout: request did not complete within requested timeout - context deadline exceeded")
 	assert.InDelta(t, 34, late.took.Seconds(), 0.5)
 	require.NoError(t, cached.err)
 	assert.Less(t, cached.took, time.Second)

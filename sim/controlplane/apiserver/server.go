@@ -78,8 +78,8 @@ func (v *View) note() {
 	v.server.process.Changed()
 }
 
-// Main is kube-apiserver of a version (v1.36.0), as a process runs it: argv is its arguments without the program's name.
-// A version that ksim does not know ends the process.
+// Main is kube-apiserver of a version (v1.36.0), as a process runs it: argv is its arguments without the program's
+// name. A version that ksim does not know ends the process.
 func Main(p *hardware.Process, argv []string, version string) {
 	release, err := api.ParseRelease(version)
 	if err != nil {

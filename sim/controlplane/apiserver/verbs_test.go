@@ -62,7 +62,8 @@ func TestStatusAndSpecificationLeaveEachOtherAlone(t *testing.T) {
 	assert.Equal(t, int32(3), *d.Spec.Replicas)
 	assert.Equal(t, int32(2), d.Status.Replicas)
 	assert.Equal(t, int64(1), d.Generation)
-	resp, err = b.patch(api.Deployments, "web", "", types.MergePatchType, `{"spec":{"replicas":5},"status":{"replicas":9}}`)
+	resp, err = b.patch(api.Deployments, "web", "", types.MergePatchType,
+		`{"spec":{"replicas":5},"status":{"replicas":9}}`)
 	require.NoError(t, err)
 	d = resp.Object.(*appsv1.Deployment)
 	assert.Equal(t, int32(5), *d.Spec.Replicas)
@@ -116,8 +117,8 @@ func TestNamespaceTakesNothingNewWhileItEnds(t *testing.T) {
 	cm := newConfigMap("cm")
 	cm.Namespace = "shop"
 	_, err = b.create(cm)
-	assert.EqualError(t, err, `configmaps "cm" is forbidden: unable to create new content in namespace shop because it is `+
-		`being terminated`)
+	assert.EqualError(t, err, `configmaps "cm" is forbidden: unable to create new content in namespace shop because `+
+		`it is being terminated`)
 	final := ending.DeepCopy()
 	final.Spec.Finalizers = nil
 	_, err = b.request(&api.Request{Verb: api.Update, Resource: api.Namespaces, Subresource: "finalize", Name: "shop",

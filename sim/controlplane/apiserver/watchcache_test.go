@@ -124,8 +124,8 @@ func TestWatchWithoutRevisionBeginsWithTheState(t *testing.T) {
 
 func TestBookmarkTellsAWatcherHowFarItIs(t *testing.T) {
 	b := newBench(t).ready()
-	w := b.watch(&api.Request{Resource: api.ConfigMaps, Namespace: "default", ResourceVersion: "0", AllowWatchBookmarks: true,
-		FieldSelector: fields.ParseSelectorOrDie("metadata.name=other")})
+	w := b.watch(&api.Request{Resource: api.ConfigMaps, Namespace: "default", ResourceVersion: "0",
+		AllowWatchBookmarks: true, FieldSelector: fields.ParseSelectorOrDie("metadata.name=other")})
 	b.run(time.Second)
 	_, err := b.create(newConfigMap("cm"))
 	require.NoError(t, err)
@@ -165,7 +165,8 @@ func TestListWaitsThreeSecondsForARevision(t *testing.T) {
 	wanted := api.Revision(resp.Object) + 1000
 	began := b.k.Now()
 	var took time.Duration
-	cancel := b.client.Start(&api.Request{Verb: api.List, Resource: api.ConfigMaps, ResourceVersion: formatRevision(wanted),
+	cancel := b.client.Start(&api.Request{Verb: api.List, Resource: api.ConfigMaps,
+		ResourceVersion:      formatRevision(wanted),
 		ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan, Within: 3500 * time.Millisecond},
 		func(_ *api.Response, e error) { took, err = b.k.Now().Sub(began), e })
 	b.run(5 * time.Second)
