@@ -225,7 +225,11 @@ func TestServerWithoutAnyMemberExitsAfterTwentySeconds(t *testing.T) {
 	pl.run(time.Second)
 	began := pl.k.Now()
 	pl.startServer(1)
+	pl.run(time.Second)
+	waiting := pl.send(pl.clientOf("cp-1"), &api.Request{Verb: api.Get, Resource: api.Pods, Namespace: "default", Name: "x"})
 	pl.run(30 * time.Second)
+	require.ErrorContains(t, waiting.err, "net/http: TLS handshake timeout", "the port is open, nobody shakes hands")
+	assert.InDelta(t, 10, waiting.took.Seconds(), 0.1)
 	assert.Equal(t, hardware.ExitStatus{Code: 1, Why: storageFactoryFailed}, pl.exits["cp-1"])
 	assert.InDelta(t, 20.5, pl.exitsAt["cp-1"].Sub(began).Seconds(), 0.7)
 }

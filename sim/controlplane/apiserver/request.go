@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -19,6 +20,11 @@ import (
 // requestTimeoutUpperBound, v0.36).
 const mutatingTimeout = 34 * time.Second
 
+// handshakeTimeout is that of client-go (transport/cache.go, v0.36).
+const handshakeTimeout = 10 * time.Second
+
+var errHandshake = errors.New("net/http: TLS handshake timeout")
+
 // request is one request that is being worked on.
 type request struct {
 	*api.Request
@@ -33,7 +39,7 @@ type request struct {
 // handle is where every request arrives.
 func (s *Server) handle(call *hardware.Call) {
 	if !s.serving {
-		s.held = append(s.held, call)
+		s.hold(call)
 		return
 	}
 	r, ok := call.Request.(*api.Request)
@@ -70,6 +76,20 @@ func (s *Server) handle(call *hardware.Call) {
 	default:
 		s.scope.Go("request", func(p *sim.Proc) { q.answer(call, q.do, p) })
 	}
+}
+
+// hold keeps a request until the server serves: its TCP connection is accepted, but nobody shakes hands. Go's clients give
+// a handshake up after ten seconds. That is done here for them, since connections have no handshake of their own.
+func (s *Server) hold(call *hardware.Call) {
+	s.held = append(s.held, call)
+	if r, ok := call.Request.(*api.Request); !ok || r.Resource == nil { // probes have time-outs of their own
+		return
+	}
+	s.scope.After(handshakeTimeout, "TLS handshake", func() {
+		if !s.serving {
+			call.Fail(errHandshake)
+		}
+	})
 }
 
 func (s *Server) newRequest(r *api.Request) *request {
