@@ -46,8 +46,11 @@ func checkComponentFlags(component string, release *api.Release, flags []spec.Fl
 	for i, f := range flags {
 		switch {
 		case slices.Contains(accepted, f.Name):
-			issues = append(issues, flagIssue{i, fmt.Sprintf("%s of %s is accepted and has no effect: ksim does not model it", f.Name,
-				component), false, true})
+			issues = append(
+				issues,
+				flagIssue{i, fmt.Sprintf("%s of %s is accepted and has no effect: ksim does not model it", f.Name,
+					component), false, true},
+			)
 		case !slices.Contains(modelled, f.Name):
 			issues = append(issues, flagIssue{i, fmt.Sprintf("%s %s has no flag %q%s", component, release.MinorVersion(), f.Name,
 				source.Suggest(f.Name, append(modelled, accepted...))), false, false})
@@ -75,7 +78,10 @@ func checkEtcdFlags(flags []spec.Flag) []flagIssue {
 		default:
 			argv = append(argv, arg)
 			if len(accepted) > 0 {
-				issues = append(issues, flagIssue{i, f.Name + " of etcd is accepted and has no effect: ksim does not model it", false, true})
+				issues = append(
+					issues,
+					flagIssue{i, f.Name + " of etcd is accepted and has no effect: ksim does not model it", false, true},
+				)
 			}
 		}
 	}

@@ -86,7 +86,11 @@ func (c *checker) checkTopology(in *Cluster, s *spec.Cluster) {
 	}
 	switch {
 	case s.Topology == spec.Single && s.ControlPlanes != 1:
-		c.wrong(in.ControlPlanes, "controlPlanes: %d, topology single has 1; stacked and external have several", s.ControlPlanes)
+		c.wrong(
+			in.ControlPlanes,
+			"controlPlanes: %d, topology single has 1; stacked and external have several",
+			s.ControlPlanes,
+		)
 		s.ControlPlanes = 1
 	case s.ControlPlanes < 1 || s.ControlPlanes > maxMembers:
 		c.wrong(in.ControlPlanes, "controlPlanes: %d, want 1 to %d", s.ControlPlanes, maxMembers)
@@ -167,7 +171,8 @@ func (c *checker) checkLoadBalancer(in *Cluster, s *spec.Cluster) {
 	case b == nil:
 		b = &LoadBalancer{}
 	}
-	// The settings of contract and guide: haproxy's own defaults are inter 2s, fall 3, rise 2 (configuration manual 5.2).
+	// The settings of contract and guide: haproxy's own defaults are inter 2s, fall 3, rise 2 (configuration manual
+	// 5.2).
 	s.LoadBalancer = &spec.LoadBalancer{Check: b.Check, Inter: or(b.Inter, 2*time.Second), Fall: or(b.Fall, 3),
 		Rise: or(b.Rise, 2), Timeout: or(b.Timeout, time.Hour)}
 	if b.Check == "" {
@@ -198,7 +203,10 @@ func (c *checker) checkFlags(in *Cluster, s *spec.Cluster) {
 				at = pairs[issue.index].Value
 			}
 			if issue.warning {
-				c.Warnings = append(c.Warnings, source.Problem{File: c.from.Name, Line: at.Line, Column: at.Column, Message: issue.message})
+				c.Warnings = append(
+					c.Warnings,
+					source.Problem{File: c.from.Name, Line: at.Line, Column: at.Column, Message: issue.message},
+				)
 			} else {
 				c.Problems.At(at, "%s", issue.message)
 			}

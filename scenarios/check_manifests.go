@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +18,7 @@ import (
 
 // checkManifests reads every manifest as the API server will: known kinds, known fields, valid objects.
 func (c *checker) checkManifests() {
+	namespaces := []string{"default", "kube-node-lease", "kube-public", "kube-system"} // those that every cluster has
 	release, err := api.ParseRelease(c.Spec.Kubernetes)
 	if err != nil {
 		return // told already
@@ -27,8 +29,8 @@ func (c *checker) checkManifests() {
 		if text == "" {
 			continue
 		}
-		m := &manifestChecker{problems: &source.Problems{File: c.from.Name}, warnings: &source.Problems{}, place: node.Place,
-			release: release}
+		m := &manifestChecker{problems: &source.Problems{File: c.from.Name}, place: node.Place,
+			namespaces: &namespaces}
 		if isPath(text) {
 			data, ok := c.beside(node, text)
 			if !ok {
@@ -63,6 +65,8 @@ type manifestChecker struct {
 	root     *source.Node // of the document
 	start    int          // offset of the document in the text
 	document string
+	// namespaces are those that exist when the document is applied.
+	namespaces *[]string
 }
 
 var separator = regexp.MustCompile(`(?m)^---[ \t]*(#.*)?$`)
@@ -266,8 +270,15 @@ func (m *manifestChecker) typeProblem(message string) (path string) {
 }
 
 func (m *manifestChecker) validate(res *api.Resource, obj api.Object) {
-	if res.Namespaced && obj.GetNamespace() == "" {
+	switch {
+	case res == api.Namespaces:
+		*m.namespaces = append(*m.namespaces, obj.GetName())
+	case !res.Namespaced:
+	case obj.GetNamespace() == "":
 		obj.SetNamespace(corev1.NamespaceDefault)
+	case !slices.Contains(*m.namespaces, obj.GetNamespace()):
+		m.atNode(m.root.Find("metadata.namespace"), "no namespace %q%s; there are: %s, or one from a Namespace above",
+			obj.GetNamespace(), source.Suggest(obj.GetNamespace(), *m.namespaces), listed(*m.namespaces))
 	}
 	api.PrepareForCreate(obj)
 	api.SetDefaults(obj)
@@ -310,7 +321,7 @@ func (m *manifestChecker) checkBehaviours() {
 			if !ours {
 				continue
 			}
-			if !contains(containers, name) {
+			if !slices.Contains(containers, name) {
 				m.atNode(pair.Key, "no container %q%s; there are: %s", name, source.Suggest(name, containers), listed(containers))
 			}
 			if _, err := containerd.ParseBehaviour(pair.Value.Text); err != nil {
@@ -318,15 +329,6 @@ func (m *manifestChecker) checkBehaviours() {
 			}
 		}
 	}
-}
-
-func contains(words []string, word string) bool {
-	for _, w := range words {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }
 
 // lookup returns the node at exactly that path, nil if there is none.

@@ -145,8 +145,8 @@ func (t *tracker) closes(o *condition.Observer, now time.Duration) {
 	}
 }
 
-// boundary is a time at which a window opens or closes. One that is before looks at the state as it was when that time came,
-// else all events of that time have happened.
+// boundary is a time at which a window opens or closes. One that is before looks at the state as it was when that time
+// came, else all events of that time have happened.
 type boundary struct {
 	at     time.Duration
 	before bool
@@ -160,7 +160,8 @@ func (t *tracker) boundaries(o *condition.Observer) []boundary {
 		list = append(list, boundary{at: t.window.From, fire: func(now time.Duration) { t.opens(o, now) }})
 	}
 	if !t.endless {
-		// An act at the very end of an always' or never's window is not in it any more: always up until the crash at 1m.
+		// An act at the very end of an always' or never's window is not in it any more: always up until the crash at
+		// 1m.
 		before := (t.verb == "always" || t.verb == "never") && t.window.To > t.window.From
 		list = append(list, boundary{at: t.window.To, before: before, fire: func(now time.Duration) { t.closes(o, now) }})
 	}

@@ -10,7 +10,7 @@ import (
 // Scenario is a scenario file, checked and with all parameters put in.
 type Scenario struct {
 	Format    int            `yaml:"ksim" must:"be there" doc:"version of the format: 1"`
-	Name      string         `yaml:"name" must:"be there" doc:"the name that ksim run takes: lower-case letters, digits and dashes"`
+	Name      string         `yaml:"name" must:"be there" doc:"what ksim run takes: letters, digits, dashes"`
 	Title     string         `yaml:"title" doc:"one line for lists"`
 	Level     string         `yaml:"level" oneof:"beginner|intermediate|advanced" doc:"for whom it is"`
 	Claims    []string       `yaml:"claims" doc:"numbers of the claims that it demonstrates, as C01"`
@@ -54,7 +54,7 @@ type Param struct{ Name, Value string }
 // Cluster is the section cluster as it is written; Scenario.Spec has the defaults.
 type Cluster struct {
 	Kubernetes    Scalar        `yaml:"kubernetes" doc:"release, v1.11 ... v1.37; default v1.36"`
-	Install       string        `yaml:"install" oneof:"kubeadm|systemd" doc:"what runs the control plane: static pods, or services"`
+	Install       string        `yaml:"install" oneof:"kubeadm|systemd" doc:"what runs the control plane"`
 	Topology      string        `yaml:"topology" oneof:"single|stacked|external" doc:"where etcd runs"`
 	ControlPlanes *int          `yaml:"controlPlanes" doc:"number of control planes"`
 	Etcd          *int          `yaml:"etcd" doc:"number of etcd machines; external only"`
@@ -96,7 +96,7 @@ type Taint struct{ Key, Value, Effect string }
 // LoadBalancer is true, false or settings.
 type LoadBalancer struct {
 	Off     bool
-	Check   string         `yaml:"check" oneof:"/healthz|/readyz|/livez|tcp" doc:"how API servers are checked; default /healthz"`
+	Check   string         `yaml:"check" oneof:"/healthz|/readyz|/livez|tcp" doc:"health check; default /healthz"`
 	Inter   *time.Duration `yaml:"inter" doc:"time between checks; default 2s"`
 	Fall    *int           `yaml:"fall" doc:"failed checks until a server is DOWN; default 3"`
 	Rise    *int           `yaml:"rise" doc:"good checks until it is UP; default 2"`
@@ -135,7 +135,7 @@ type FileText struct {
 type Traffic struct {
 	Name    string         `yaml:"name" must:"be there" doc:"its name, for traffic[...]"`
 	Service string         `yaml:"service" doc:"the Service to probe"`
-	API     string         `yaml:"api" oneof:"write|read" doc:"probe the API through the load balancer: write, or read (linearizable)"`
+	API     string         `yaml:"api" oneof:"write|read" doc:"probe the API: write, or linearizable read"`
 	Every   *time.Duration `yaml:"every" doc:"time between probes; default 1s"`
 	Timeout *time.Duration `yaml:"timeout" doc:"a probe fails after this; default 10s"`
 	From    string         `yaml:"from" doc:"the machine it runs on; default admin"`

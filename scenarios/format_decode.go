@@ -23,7 +23,11 @@ func (p *Params) DecodeNode(d *source.Decoder, n *source.Node) {
 	}
 	for _, pair := range n.Pairs {
 		if !paramName.MatchString(pair.Key.Text) {
-			d.Problems.At(pair.Key, "params: %q is not a name; allowed are letters, digits, - and _, a letter first", pair.Key.Text)
+			d.Problems.At(
+				pair.Key,
+				"params: %q is not a name; allowed are letters, digits, - and _, a letter first",
+				pair.Key.Text,
+			)
 			continue
 		}
 		if text, ok := d.AnyScalar(pair.Value, pair.Key.Text); ok {
@@ -50,7 +54,11 @@ func (w *Workers) DecodeNode(d *source.Decoder, n *source.Node) {
 	}
 	count, err := strconv.Atoi(n.Text)
 	if n.Kind != source.Scalar || err != nil {
-		d.Problems.At(n, "workers: %s, want a number, or a list of {name, zone, cpu, memory, pods, labels, taints}", n.Describe())
+		d.Problems.At(
+			n,
+			"workers: %s, want a number, or a list of {name, zone, cpu, memory, pods, labels, taints}",
+			n.Describe(),
+		)
 		return
 	}
 	if count < 0 || count > maxWorkers {
@@ -157,7 +165,9 @@ func (b *LoadBalancer) DecodeNode(d *source.Decoder, n *source.Node) {
 
 // Schema returns the JSON Schema.
 func (b *LoadBalancer) Schema() map[string]any {
-	return map[string]any{"oneOf": []any{map[string]any{"type": "boolean"}, source.Schema(reflect.TypeFor[loadBalancerFields]())}}
+	return map[string]any{
+		"oneOf": []any{map[string]any{"type": "boolean"}, source.Schema(reflect.TypeFor[loadBalancerFields]())},
+	}
 }
 
 // DecodeNode reads 0.01 or 1%.

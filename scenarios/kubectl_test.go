@@ -35,8 +35,14 @@ steps:
 // What kubectl prints is what the real one printed, recorded with v1.36.0: names, ages and addresses aside.
 func TestKubectlSaysWhatKubectlSays(t *testing.T) {
 	tests := []struct{ run, says string }{
-		{"kubectl get nodes", "NAME STATUS ROLES AGE VERSION\ncp-1 Ready control-plane AGE v1.36.0\nworker-1 Ready <none> AGE v1.36.0\n"},
-		{"kubectl get deploy -o wide", "NAME READY UP-TO-DATE AVAILABLE AGE CONTAINERS IMAGES SELECTOR\napp 2/2 2 2 AGE app nginx:1.28 app=app\n"},
+		{
+			"kubectl get nodes",
+			"NAME STATUS ROLES AGE VERSION\ncp-1 Ready control-plane AGE v1.36.0\nworker-1 Ready <none> AGE v1.36.0\n",
+		},
+		{
+			"kubectl get deploy -o wide",
+			"NAME READY UP-TO-DATE AVAILABLE AGE CONTAINERS IMAGES SELECTOR\napp 2/2 2 2 AGE app nginx:1.28 app=app\n",
+		},
 		{"kubectl get pods", "NAME READY STATUS RESTARTS AGE\napp-X 1/1 Running 0 AGE\napp-X 1/1 Running 0 AGE\n"},
 		{"kubectl get pods -n nosuch", "No resources found in nosuch namespace.\n"},
 		{"kubectl get pod nosuch", "Error from server (NotFound): pods \"nosuch\" not found\n"},
@@ -46,22 +52,40 @@ func TestKubectlSaysWhatKubectlSays(t *testing.T) {
 		{"kubectl apply -f cm.yaml", "configmap/cm created\n"},
 		{"kubectl apply -f cm.yaml", "configmap/cm unchanged\n"},
 		{"kubectl apply -f cm2.yaml", "configmap/cm configured\n"},
-		{"kubectl create -f cm.yaml", "Error from server (AlreadyExists): error when creating \"cm.yaml\": configmaps \"cm\" already exists\n"},
-		{"kubectl apply -f field.yaml", "Error from server (BadRequest): error when creating \"field.yaml\": Deployment in version \"v1\" " +
-			"cannot be handled as a Deployment: strict decoding error: unknown field \"spec.replicaCount\"\n"},
-		{"kubectl apply -f kind.yaml", "error: resource mapping not found for name: \"x\" namespace: \"\" from \"kind.yaml\": no matches for " +
-			"kind \"Nonsense\" in version \"example.com/v1\"\nensure CRDs are installed first\n"},
-		{"kubectl apply -f nothing.yaml", "error: error validating \"nothing.yaml\": error validating data: [apiVersion not set, kind " +
-			"not set]; if you choose to ignore these errors, turn validation off with --validate=false\n"},
+		{
+			"kubectl create -f cm.yaml",
+			"Error from server (AlreadyExists): error when creating \"cm.yaml\": configmaps \"cm\" already exists\n",
+		},
+		{
+			"kubectl apply -f field.yaml",
+			"Error from server (BadRequest): error when creating \"field.yaml\": Deployment in version \"v1\" " +
+				"cannot be handled as a Deployment: strict decoding error: unknown field \"spec.replicaCount\"\n",
+		},
+		{
+			"kubectl apply -f kind.yaml",
+			"error: resource mapping not found for name: \"x\" namespace: \"\" from \"kind.yaml\": no matches for " +
+				"kind \"Nonsense\" in version \"example.com/v1\"\nensure CRDs are installed first\n",
+		},
+		{
+			"kubectl apply -f nothing.yaml",
+			"error: error validating \"nothing.yaml\": error validating data: [apiVersion not set, kind " +
+				"not set]; if you choose to ignore these errors, turn validation off with --validate=false\n",
+		},
 		{"kubectl apply -f nosuch.yaml", "error: the path \"nosuch.yaml\" does not exist\n"},
 		{"kubectl create deployment hello --image=nginx:1.28 --replicas=2", "deployment.apps/hello created\n"},
 		{"kubectl scale deployment hello --replicas=3", "deployment.apps/hello scaled\n"},
 		{"kubectl scale deployment hello --current-replicas=9 --replicas=1", "error: Expected replicas to be 9, was 3\n"},
 		{"kubectl scale deployment hello", "error: required flag(s) \"replicas\" not set\n"},
-		{"kubectl scale ds agent --replicas=2", "Error from server (NotFound): the server could not find the requested resource\n"},
+		{
+			"kubectl scale ds agent --replicas=2",
+			"Error from server (NotFound): the server could not find the requested resource\n",
+		},
 		{"kubectl cordon worker-1", "node/worker-1 cordoned\n"},
 		{"kubectl cordon worker-1", "node/worker-1 already cordoned\n"},
-		{"kubectl get nodes worker-1", "NAME STATUS ROLES AGE VERSION\nworker-1 Ready,SchedulingDisabled <none> AGE v1.36.0\n"},
+		{
+			"kubectl get nodes worker-1",
+			"NAME STATUS ROLES AGE VERSION\nworker-1 Ready,SchedulingDisabled <none> AGE v1.36.0\n",
+		},
 		{"kubectl uncordon worker-1", "node/worker-1 uncordoned\n"},
 		{"kubectl cordon", "error: USAGE: cordon NODE [flags]\nSee 'kubectl cordon -h' for help and examples\n"},
 		{"kubectl delete $(kubectl get pods -l app=app -o name | head -1)", "pod \"app-X\" deleted from default namespace\n"},
@@ -69,8 +93,11 @@ func TestKubectlSaysWhatKubectlSays(t *testing.T) {
 		{"kubectl delete pod nosuch", "Error from server (NotFound): pods \"nosuch\" not found\n"},
 		{"kubectl delete pod", "error: resource(s) were provided, but no name was specified\n"},
 		{"kubectl delete cm cm -o name", "configmap/cm\n"},
-		{"kubectl get pods --server https://cp-1:6444", "The connection to the server cp-1:6444 was refused - did you specify the right " +
-			"host or port?\n"},
+		{
+			"kubectl get pods --server https://cp-1:6444",
+			"The connection to the server cp-1:6444 was refused - did you specify the right " +
+				"host or port?\n",
+		},
 	}
 	var text strings.Builder
 	text.WriteString(kubectlScenario)

@@ -19,8 +19,8 @@ type Source struct {
 	Open func(path string) ([]byte, error)
 }
 
-// Parse reads and checks a scenario, with parameters replaced by set. Its error is a *source.Problems with every mistake of the
-// file, or says which parameter does not exist.
+// Parse reads and checks a scenario, with parameters replaced by set. Its error is a *source.Problems with every
+// mistake of the file, or says which parameter does not exist.
 func Parse(from Source, set ...Param) (*Scenario, error) {
 	problems := &source.Problems{File: from.Name}
 	root := source.Parse(from.Data, problems)

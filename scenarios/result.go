@@ -93,8 +93,8 @@ type EventResult struct {
 	Message   string  `json:"message"`
 }
 
-// Events converts a trace: all of it, or what tells the story of the run together with all causes of that, so that every
-// cause named is there. Times are since start.
+// Events converts a trace: all of it, or what tells the story of the run together with all causes of that, so that
+// every cause named is there. Times are since start.
 func Events(trace *sim.Trace, start sim.Time, all bool) []EventResult {
 	events := trace.Events()
 	keep := make([]bool, len(events)+1)

@@ -22,8 +22,8 @@ type Options struct {
 	Seed  *uint64       // nil: the scenario's
 	Until time.Duration // ends the run early; 0: not
 	Build Builder       // nil: Build
-	// Progress is called every thousand events or so with the time since the start, negative before it; false ends the run
-	// with ErrInterrupted. nil: none.
+	// Progress is called every thousand events or so with the time since the start, negative before it; false ends the
+	// run with ErrInterrupted. nil: none.
 	Progress func(t time.Duration) bool
 	// Quiet leaves the events out of the Result.
 	Quiet bool
@@ -60,8 +60,8 @@ type Run struct {
 	bundle     []bundledName
 }
 
-// Play runs a scenario from power-on to its end. An error means that it could not be run or that the simulator failed; what
-// expectations say is in the Result. The kernel stays readable in the Run.
+// Play runs a scenario from power-on to its end. An error means that it could not be run or that the simulator failed;
+// what expectations say is in the Result. The kernel stays readable in the Run.
 func Play(s *Scenario, options Options) (*Run, *Result, error) {
 	r, err := NewRun(s, options)
 	if err != nil {
@@ -121,7 +121,10 @@ func (r *Run) bind() error {
 		}
 	}
 	slices.SortStableFunc(r.boundaries, func(a, b boundary) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), map[bool]int{true: -1, false: 1}[a.before]-map[bool]int{true: -1, false: 1}[b.before])
+		return cmp.Or(
+			cmp.Compare(a.at, b.at),
+			map[bool]int{true: -1, false: 1}[a.before]-map[bool]int{true: -1, false: 1}[b.before],
+		)
 	})
 	r.steps = &sequence{run: r}
 	return nil
@@ -233,9 +236,17 @@ func (r *Run) Finish() *Result {
 	end, _ := r.End()
 	_, natural := r.steps.end()
 	early := r.options.Until > 0 && (!natural || func() bool { e, _ := r.steps.end(); return r.options.Until < e }())
-	result := &Result{Scenario: r.Scenario.Name, Seed: r.Seed, Kubernetes: r.Scenario.Spec.Kubernetes, Duration: seconds(end),
-		Verdict: Pass, Steps: r.steps.results(), Expectations: []ExpectationResult{}, Traffic: []TrafficResult{},
-		Events: []EventResult{}}
+	result := &Result{
+		Scenario:     r.Scenario.Name,
+		Seed:         r.Seed,
+		Kubernetes:   r.Scenario.Spec.Kubernetes,
+		Duration:     seconds(end),
+		Verdict:      Pass,
+		Steps:        r.steps.results(),
+		Expectations: []ExpectationResult{},
+		Traffic:      []TrafficResult{},
+		Events:       []EventResult{},
+	}
 	for _, t := range r.trackers {
 		switch {
 		case t.decided:

@@ -167,8 +167,11 @@ steps:
 		told = append(told, fmt.Sprintf("%s %v %d %s", s.Name, float64(s.T), s.Exit, s.Stdout))
 	}
 	require.Equal(t, []string{"a 30 0 00:00:50\n", "b 45 0 ", "c 105 3 back\n", "d 105 -1 ", "e 106 1 "}, told)
-	require.Equal(t, "step e fail 1:46 exited 1, wanted 0: \nstep f fail 1:51 did not begin: its condition did not hold within 5s (0)\n",
-		verdicts(r))
+	require.Equal(
+		t,
+		"step e fail 1:46 exited 1, wanted 0: \nstep f fail 1:51 did not begin: its condition did not hold within 5s (0)\n",
+		verdicts(r),
+	)
 	require.Equal(t, Seconds(111+120), r.Duration, "two minutes after the last step should have begun")
 }
 
@@ -189,8 +192,12 @@ steps:
 		}
 		acts = append(acts, fmt.Sprintf("%v %s %s <- %s", float64(e.T), e.Reason, e.Object, causes[e.Cause].Object))
 	}
-	require.Equal(t, []string{"60 Step step/first <- ", "60 Crash machine/etcd-1 <- step/first", "60 Crash machine/etcd-2 <- step/first",
-		"120 Step step/second <- ", "180 Step step/third <- ", "180 Start machine/etcd-2 <- step/third"}, acts)
+	require.Equal(
+		t,
+		[]string{"60 Step step/first <- ", "60 Crash machine/etcd-1 <- step/first", "60 Crash machine/etcd-2 <- step/first",
+			"120 Step step/second <- ", "180 Step step/third <- ", "180 Start machine/etcd-2 <- step/third"},
+		acts,
+	)
 }
 
 func TestSameScenarioAndSeedGiveTheSameBytes(t *testing.T) {
@@ -200,8 +207,16 @@ func TestSameScenarioAndSeedGiveTheSameBytes(t *testing.T) {
 	again, err := json.Marshal(play(t, text, Options{Progress: func(time.Duration) bool { return true }}))
 	require.NoError(t, err)
 	require.Equal(t, string(first), string(again))
-	require.Contains(t, string(first), `{"scenario":"t","seed":1,"kubernetes":"v1.36","duration":180.0,"verdict":"pass","digest":"`)
-	require.Contains(t, string(first), `"steps":[{"name":"a","t":60.0,"command":"fault crash cp-1","exit":0,"stdout":"","stderr":""}]`)
+	require.Contains(
+		t,
+		string(first),
+		`{"scenario":"t","seed":1,"kubernetes":"v1.36","duration":180.0,"verdict":"pass","digest":"`,
+	)
+	require.Contains(
+		t,
+		string(first),
+		`"steps":[{"name":"a","t":60.0,"command":"fault crash cp-1","exit":0,"stdout":"","stderr":""}]`,
+	)
 }
 
 func TestRunThatIsEndedEarlyLeavesTheRestOpen(t *testing.T) {
@@ -213,7 +228,11 @@ expect:
   - {name: always, always: 'machines["admin"].up'}
   - {name: early, at: 1m, that: 'machines["cp-1"].up'}
 `, Options{Until: 2 * time.Minute})
-	require.Equal(t, "later open the run was ended at 2:00\nalways open the run was ended at 2:00\nearly pass 1:00\n", verdicts(r))
+	require.Equal(
+		t,
+		"later open the run was ended at 2:00\nalways open the run was ended at 2:00\nearly pass 1:00\n",
+		verdicts(r),
+	)
 	require.Equal(t, Pass, r.Verdict)
 	require.Equal(t, Seconds(120), r.Duration)
 }
@@ -233,5 +252,9 @@ func TestSpreadGathersWhenExpectationsBecameTrue(t *testing.T) {
 		{Expectations: []ExpectationResult{{Name: "a", T: 2, Becoming: true}}},
 	})
 	require.Len(t, figures, 1)
-	require.Equal(t, Figure{Name: "a", Unit: "s", Runs: 3, Min: 1, Median: 2, Max: 3, Values: []float64{3, 1, 2}}, figures[0])
+	require.Equal(
+		t,
+		Figure{Name: "a", Unit: "s", Runs: 3, Min: 1, Median: 2, Max: 3, Values: []float64{3, 1, 2}},
+		figures[0],
+	)
 }

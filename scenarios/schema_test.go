@@ -10,7 +10,8 @@ import (
 	"ksim/scenarios/source"
 )
 
-// The schema is made from the types that the parser fills, so every key has its place in it, and every section is strict.
+// The schema is made from the types that the parser fills, so every key has its place in it, and every section is
+// strict.
 func TestSchemaKnowsEveryKeyOfTheFormat(t *testing.T) {
 	schema := Schema()
 	_, err := json.Marshal(schema)

@@ -95,7 +95,10 @@ func (q *sequence) start() {
 	q.last = r.Now()
 	id := r.scope.Emit(sim.Event{Level: sim.Fault, Reason: "Step", Object: "step/" + s.Name, Machine: s.On,
 		Component: "shell", Message: strings.TrimSpace(s.Run)})
-	run := &stepRun{Step: s, result: StepResult{Name: s.Name, T: seconds(q.last), Command: strings.TrimSpace(s.Run), Exit: -1, Event: id}}
+	run := &stepRun{
+		Step:   s,
+		result: StepResult{Name: s.Name, T: seconds(q.last), Command: strings.TrimSpace(s.Run), Exit: -1, Event: id},
+	}
 	q.list = append(q.list, run)
 	r.Kernel.Because(id)
 	session := r.Session(s.On)

@@ -61,13 +61,19 @@ expect:
 	require.Equal(t, "X=1; fault crash worker-1; echo ${X}", s.Steps[0].Run)
 	require.Equal(t, Condition(`pods.on("worker-1").size() > 3`), s.Expect[0].Never)
 	_, err = Parse(Source{Name: "p.yaml", Data: []byte(text)}, Param{"outge", "5m"})
-	require.EqualError(t, err, `scenario p.yaml has no parameter "outge" (did you mean "outage"?); it has: outage, workers, who`)
+	require.EqualError(
+		t,
+		err,
+		`scenario p.yaml has no parameter "outge" (did you mean "outage"?); it has: outage, workers, who`,
+	)
 	_, err = Parse(Source{Name: "p.yaml", Data: []byte(text)}, Param{"who", "worker-9"})
 	require.ErrorContains(t, err, `p.yaml:7:`)
 }
 
 func TestClusterDefaultsAreThoseOfTheContract(t *testing.T) {
-	s, err := Parse(Source{Name: "d.yaml", Data: []byte("ksim: 1\nname: d\ncluster: {topology: stacked, zones: [a, b]}\n")})
+	s, err := Parse(
+		Source{Name: "d.yaml", Data: []byte("ksim: 1\nname: d\ncluster: {topology: stacked, zones: [a, b]}\n")},
+	)
 	require.NoError(t, err)
 	require.Equal(t, "v1.36", s.Spec.Kubernetes)
 	require.Equal(t, 3, s.Spec.ControlPlanes)

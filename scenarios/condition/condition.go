@@ -156,7 +156,12 @@ func (l *Language) leftSide(checked *celast.AST) cel.Program {
 		return nil
 	}
 	switch e.AsCall().FunctionName() {
-	case operators.Equals, operators.NotEquals, operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
+	case operators.Equals,
+		operators.NotEquals,
+		operators.Less,
+		operators.LessEquals,
+		operators.Greater,
+		operators.GreaterEquals:
 	default:
 		return nil
 	}
@@ -175,8 +180,8 @@ func (l *Language) leftSide(checked *celast.AST) cel.Program {
 	return program
 }
 
-// Evaluate returns what the condition is now; changed is false when nothing that it looks at has changed since it was last
-// asked, and the value is that of then.
+// Evaluate returns what the condition is now; changed is false when nothing that it looks at has changed since it was
+// last asked, and the value is that of then.
 func (c *Condition) Evaluate(o *Observer) (value Value, changed bool) {
 	sum := uint64(1)
 	changes := o.World.Changes()
@@ -199,7 +204,8 @@ func (c *Condition) Evaluate(o *Observer) (value Value, changed bool) {
 	return c.last, true
 }
 
-// Explain says in a few words why the condition is what it is: the value of the left side of a comparison, or the error.
+// Explain says in a few words why the condition is what it is: the value of the left side of a comparison, or the
+// error.
 func (c *Condition) Explain(o *Observer) string {
 	if c.last.Err != "" {
 		return c.last.Err
@@ -219,9 +225,11 @@ func (l *Language) translate(text string, issues *cel.Issues) []Issue {
 	var list []Issue
 	for _, e := range issues.Errors() {
 		message := strings.TrimPrefix(e.Message, "Syntax error: ")
-		message = strings.NewReplacer("(ksim.Observer, ", "(", "ksim.machineView", "machine", "ksim.containerView", "container",
+		message = strings.NewReplacer("(ksim.Observer, ", "(", "ksim.machineView", "machine",
+			"ksim.containerView", "container",
 			"ksim.memberView", "member", "ksim.etcdView", "etcd", "ksim.apiView", "api", "ksim.TrafficView", "traffic",
-			" (in container '')", "", "wrapper(string)", "string", "wrapper(int)", "int", "wrapper(bool)", "bool").Replace(message)
+			" (in container '')", "", "wrapper(string)", "string", "wrapper(int)", "int", "wrapper(bool)", "bool").
+			Replace(message)
 		if !strings.Contains(message, "did you mean") {
 			message += l.suggestion(message)
 		}
@@ -241,15 +249,37 @@ func (l *Language) suggestion(message string) string {
 		return source.Suggest(name, slices.Compact(fields))
 	}
 	if name, ok := between(message, "undeclared reference to '", "'"); ok {
-		known := []string{"t", "podsOf", "leaders", "holder", "on", "ready", "running", "terminating", "pending", "size", "all",
-			"exists", "exists_one", "map", "filter", "has", "duration", "timestamp", "startsWith", "contains", "matches"}
+		known := []string{
+			"t",
+			"podsOf",
+			"leaders",
+			"holder",
+			"on",
+			"ready",
+			"running",
+			"terminating",
+			"pending",
+			"size",
+			"all",
+			"exists",
+			"exists_one",
+			"map",
+			"filter",
+			"has",
+			"duration",
+			"timestamp",
+			"startsWith",
+			"contains",
+			"matches",
+		}
 		for _, v := range variables() {
 			known = append(known, v.name)
 		}
 		if hint := source.Suggest(name, known); hint != "" {
 			return hint
 		}
-		return "; names: t, nodes, machines, pods, podsOf(...), etcd, leaders(...), holder(...), api.ready, traffic and the lists of objects"
+		return "; names: t, nodes, machines, pods, podsOf(...), etcd, leaders(...), holder(...), api.ready, " +
+			"traffic and the lists of objects"
 	}
 	return ""
 }

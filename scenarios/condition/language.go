@@ -133,9 +133,15 @@ func (r *registry) functions() []cel.EnvOption {
 	observer := r.structOf(reflect.TypeFor[Observer]()).cel
 	asked := func(name string, result *types.Type, ask func(o *Observer, name string) ref.Val) []cel.EnvOption {
 		return []cel.EnvOption{
-			cel.Macros(cel.GlobalMacro(name, 1, func(f cel.MacroExprFactory, _ celast.Expr, args []celast.Expr) (celast.Expr, *common.Error) {
-				return f.NewCall(name, f.NewIdent(observerName), args[0]), nil
-			})),
+			cel.Macros(
+				cel.GlobalMacro(
+					name,
+					1,
+					func(f cel.MacroExprFactory, _ celast.Expr, args []celast.Expr) (celast.Expr, *common.Error) {
+						return f.NewCall(name, f.NewIdent(observerName), args[0]), nil
+					},
+				),
+			),
 			cel.Function(name, cel.Overload(name+"_string", []*cel.Type{observer, cel.StringType}, result,
 				cel.BinaryBinding(func(o, arg ref.Val) ref.Val {
 					return ask(o.(*object).v.Addr().Interface().(*Observer), string(arg.(types.String)))
@@ -145,10 +151,13 @@ func (r *registry) functions() []cel.EnvOption {
 	options := asked("podsOf", podList, (*Observer).podsOf)
 	options = append(options, asked("leaders", types.NewListType(types.StringType), (*Observer).leaders)...)
 	options = append(options, asked("holder", types.StringType, (*Observer).holder)...)
-	options = append(options, cel.Function("on", cel.MemberOverload("pods_on", []*cel.Type{podList, cel.StringType}, podList,
-		cel.BinaryBinding(func(list, node ref.Val) ref.Val {
-			return r.filter(list, func(p *corev1.Pod) bool { return p.Spec.NodeName == string(node.(types.String)) })
-		}))))
+	options = append(
+		options,
+		cel.Function("on", cel.MemberOverload("pods_on", []*cel.Type{podList, cel.StringType}, podList,
+			cel.BinaryBinding(func(list, node ref.Val) ref.Val {
+				return r.filter(list, func(p *corev1.Pod) bool { return p.Spec.NodeName == string(node.(types.String)) })
+			}))),
+	)
 	filters := []struct {
 		name string
 		keep func(*corev1.Pod) bool

@@ -15,8 +15,8 @@ import (
 	"ksim/sim/cluster/truth"
 )
 
-// Observer is the state that conditions are evaluated over: the names of the language bound to a running cluster. It keeps
-// what it has made of an input until that input changes.
+// Observer is the state that conditions are evaluated over: the names of the language bound to a running cluster. It
+// keeps what it has made of an input until that input changes.
 type Observer struct {
 	World   truth.World
 	Now     func() time.Duration // since the start of the scenario

@@ -14,7 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// registry gives CEL the types of Go structs with their JSON names, and the values of such structs without converting them.
+// registry gives CEL the types of Go structs with their JSON names, and the values of such structs without converting
+// them.
 type registry struct {
 	*types.Registry
 	structs map[string]*structType

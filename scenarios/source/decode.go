@@ -10,8 +10,8 @@ import (
 
 // Decoder fills Go values from Nodes, strictly: what the value has no place for is a problem.
 //
-// Struct fields are named by their tag `yaml`. Further tags: `must:"be there"`, `oneof:"a|b"`, and `doc` for the schema.
-// A type may decode itself (Decodable).
+// Struct fields are named by their tag `yaml`. Further tags: `must:"be there"`, `oneof:"a|b"`, and `doc` for the
+// schema. A type may decode itself (Decodable).
 type Decoder struct {
 	Problems *Problems
 	places   map[any]*Node

@@ -114,8 +114,8 @@ func (n *Node) IsText() bool {
 // Substituted reports whether parameters were put into the text.
 func (n *Node) Substituted() bool { return len(n.edits) > 0 }
 
-// Place returns the line and column of a byte offset of the scalar's text; where that cannot be told exactly, as in folded
-// text, the place where the scalar begins.
+// Place returns the line and column of a byte offset of the scalar's text; where that cannot be told exactly, as in
+// folded text, the place where the scalar begins.
 func (n *Node) Place(offset int) (line, column int) {
 	offset = n.asWritten(offset)
 	text := n.document.writtenText(n)
@@ -207,8 +207,8 @@ func (d *document) standsAt(n *Node, text string) bool {
 	return strings.HasPrefix(there, text)
 }
 
-// Substitute replaces ${name} in the text of every scalar at and below n by what value returns; unknown is told of names for
-// which it returns false, and these are left as they are.
+// Substitute replaces ${name} in the text of every scalar at and below n by what value returns; unknown is told of
+// names for which it returns false, and these are left as they are.
 func (n *Node) Substitute(value func(name string) (string, bool), unknown func(n *Node, offset int, name string)) {
 	switch n.Kind {
 	case Scalar:
@@ -271,8 +271,8 @@ func Offset(text string, line, column int) int {
 	return len(text)
 }
 
-// Find returns the node at a path as field errors write it: spec.containers[0].image, metadata.labels[app]. Where the path leads
-// to nothing it is the nearest node above.
+// Find returns the node at a path as field errors write it: spec.containers[0].image, metadata.labels[app]. Where the
+// path leads to nothing it is the nearest node above.
 func (n *Node) Find(path string) *Node {
 	for path != "" && n != nil {
 		var key string

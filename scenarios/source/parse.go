@@ -204,8 +204,8 @@ func place(n *Node, t *token.Token) {
 	}
 }
 
-// tooDeep looks for nesting that would make a recursive reader use memory out of proportion: brackets of flow style, and
-// `- - -` or `? ? ?` chains in block style. What it counts inside quoted text does no harm up to the limit.
+// tooDeep looks for nesting that would make a recursive reader use memory out of proportion: brackets of flow style,
+// and `- - -` or `? ? ?` chains in block style. What it counts inside quoted text does no harm up to the limit.
 func tooDeep(text string) (line, column int, deep bool) {
 	depth := 0
 	for i, l := range strings.Split(text, "\n") {

@@ -17,8 +17,8 @@ type Issue struct {
 	Message string
 }
 
-// Check says what is wrong with a script as far as that can be known before it runs: syntax, what is not part of the language,
-// unknown commands, and what commands say of arguments that have no variables in them.
+// Check says what is wrong with a script as far as that can be known before it runs: syntax, what is not part of the
+// language, unknown commands, and what commands say of arguments that have no variables in them.
 func Check(text string, s *spec.Cluster) []Issue {
 	file, err := parse(text)
 	if err != nil {

@@ -23,9 +23,10 @@ type Cluster interface {
 	Client(p *hardware.Process, server, user, userAgent string) api.Client
 }
 
-// Faults is what the outside world can do to machines, processes and the network. Each acts at once and emits its own trace
-// events at the level of a fault (object machine/NAME), caused by the current cause. Names are names of machines that exist.
-// An error says why there is nothing to do it to ("worker-1 is off", "no process etcd on worker-1"); nothing has happened then.
+// Faults is what the outside world can do to machines, processes and the network. Each acts at once and emits its own
+// trace events at the level of a fault (object machine/NAME), caused by the current cause. Names are names of machines
+// that exist. An error says why there is nothing to do it to ("worker-1 is off", "no process etcd on worker-1");
+// nothing has happened then.
 type Faults interface {
 	Crash(machine string) error // power off
 	Start(machine string) error // power on

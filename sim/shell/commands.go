@@ -37,15 +37,47 @@ type call struct {
 
 // commands lists all commands that can be typed.
 func commands() []*command {
-	return []*command{faultCommand(), kubectlCommand(), echoCommand(), sleepCommand(), dateCommand(), catCommand(), lsCommand(),
-		cpCommand(), mvCommand(), rmCommand(), mkdirCommand(), cdCommand(), pwdCommand(), hostnameCommand(), grepCommand(),
-		headCommand(), tailCommand(), wcCommand(), trueCommand(), falseCommand(), exitCommand(), helpCommand()}
+	return []*command{
+		faultCommand(),
+		kubectlCommand(),
+		echoCommand(),
+		sleepCommand(),
+		dateCommand(),
+		catCommand(),
+		lsCommand(),
+		cpCommand(),
+		mvCommand(),
+		rmCommand(),
+		mkdirCommand(),
+		cdCommand(),
+		pwdCommand(),
+		hostnameCommand(),
+		grepCommand(),
+		headCommand(),
+		tailCommand(),
+		wcCommand(),
+		trueCommand(),
+		falseCommand(),
+		exitCommand(),
+		helpCommand(),
+	}
 }
 
 // later lists commands of the language that are not there yet.
 func later() []string {
-	return []string{"apt-get", "apt-mark", "crictl", "etcdctl", "etcdutl", "journalctl", "kubeadm", "sed", "service", "ssh",
-		"systemctl"}
+	return []string{
+		"apt-get",
+		"apt-mark",
+		"crictl",
+		"etcdctl",
+		"etcdutl",
+		"journalctl",
+		"kubeadm",
+		"sed",
+		"service",
+		"ssh",
+		"systemctl",
+	}
 }
 
 func find(name string) *command {
@@ -91,8 +123,8 @@ func (c *call) failf(status int, format string, args ...any) int {
 	return status
 }
 
-// external runs main as a process of its own on the session's machine and waits for it; its exit status is what main returns.
-// A process that is killed from outside has the status of its signal.
+// external runs main as a process of its own on the session's machine and waits for it; its exit status is what main
+// returns. A process that is killed from outside has the status of its signal.
 func (c *call) external(name string, main func(p *hardware.Process, proc *sim.Proc) int) int {
 	done := sim.NewFuture[int]()
 	process := c.session.machine.Start(name, func(p *hardware.Process) {

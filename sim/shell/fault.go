@@ -32,7 +32,13 @@ func faultVerbs() []faultVerb {
 		{"isolate", "fault isolate TARGET...", "cut from every other machine", []string{"T+"}, 0},
 		{"partition", "fault partition A,B C,D [--one-way] [--reject]", "those two groups cannot reach each other",
 			[]string{"G", "G"}, 0},
-		{"slow-link", "fault slow-link A B 200ms [--jitter 50ms]", "latency between two machines", []string{"T", "T", "D"}, 0},
+		{
+			"slow-link",
+			"fault slow-link A B 200ms [--jitter 50ms]",
+			"latency between two machines",
+			[]string{"T", "T", "D"},
+			0,
+		},
 		{"drop-link", "fault drop-link A B 20%", "packets lost between two machines", []string{"T", "T", "S"}, 0},
 		{"slow-disk", "fault slow-disk TARGET... 500ms", "time of an fsync", []string{"T+", "D"}, 0},
 		{"full-disk", "fault full-disk TARGET...", "no space left", []string{"T+"}, 0},
@@ -46,8 +52,16 @@ func faultVerbs() []faultVerb {
 const defaultAway = 90 * time.Second
 
 // faultComponents are the processes that can be killed or paused.
-var faultComponents = [...]string{"kube-apiserver", "etcd", "kubelet", "kube-scheduler", "kube-controller-manager", "kube-proxy",
-	"containerd", "haproxy"}
+var faultComponents = [...]string{
+	"kube-apiserver",
+	"etcd",
+	"kubelet",
+	"kube-scheduler",
+	"kube-controller-manager",
+	"kube-proxy",
+	"containerd",
+	"haproxy",
+}
 
 // plan is a fault as it was typed.
 type plan struct {
@@ -282,7 +296,10 @@ func unknownTarget(t string, s *spec.Cluster) string {
 	case kind == "holder":
 		return unknown("lock of", []string{"kube-controller-manager", "kube-scheduler"})
 	}
-	return fmt.Sprintf("%q is no target; allowed: a machine, zone/NAME, role/NAME, etcd/leader, etcd/followers, holder/COMPONENT", t)
+	return fmt.Sprintf(
+		"%q is no target; allowed: a machine, zone/NAME, role/NAME, etcd/leader, etcd/followers, holder/COMPONENT",
+		t,
+	)
 }
 
 func orNone(words []string) string {

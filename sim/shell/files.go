@@ -47,19 +47,24 @@ func echoCommand() *command {
 }
 
 func sleepCommand() *command {
-	return &command{name: "sleep", usage: "sleep TIME", help: "wait, in virtual time: 30, 30s, 5m", run: func(c *call) int {
-		if len(c.args) < 2 {
-			return c.failf(1, "sleep: missing operand")
-		}
-		for _, text := range c.args[1:] {
-			length, ok := parseSleep(text)
-			if !ok {
-				return c.failf(1, "sleep: invalid time interval %s", "'"+text+"'")
+	return &command{
+		name:  "sleep",
+		usage: "sleep TIME",
+		help:  "wait, in virtual time: 30, 30s, 5m",
+		run: func(c *call) int {
+			if len(c.args) < 2 {
+				return c.failf(1, "sleep: missing operand")
 			}
-			c.proc.Sleep(length)
-		}
-		return 0
-	}}
+			for _, text := range c.args[1:] {
+				length, ok := parseSleep(text)
+				if !ok {
+					return c.failf(1, "sleep: invalid time interval %s", "'"+text+"'")
+				}
+				c.proc.Sleep(length)
+			}
+			return 0
+		},
+	}
 }
 
 func parseSleep(text string) (time.Duration, bool) {
@@ -255,9 +260,14 @@ func rmCommand() *command {
 }
 
 func mkdirCommand() *command {
-	return &command{name: "mkdir", usage: "mkdir [-p] DIR", help: "directories appear with their first file", run: func(*call) int {
-		return 0
-	}}
+	return &command{
+		name:  "mkdir",
+		usage: "mkdir [-p] DIR",
+		help:  "directories appear with their first file",
+		run: func(*call) int {
+			return 0
+		},
+	}
 }
 
 // input is the text of the files named, or what came through the pipe.
@@ -284,44 +294,49 @@ func lines(text string) []string {
 }
 
 func grepCommand() *command {
-	return &command{name: "grep", usage: "grep [-i] [-v] [-c] [-q] [-E] PATTERN [FILE...]", help: "lines that match", run: func(c *call) int {
-		flags := pflag.NewFlagSet("grep", pflag.ContinueOnError)
-		ignore := flags.BoolP("ignore-case", "i", false, "")
-		invert := flags.BoolP("invert-match", "v", false, "")
-		count := flags.BoolP("count", "c", false, "")
-		quiet := flags.BoolP("quiet", "q", false, "")
-		fixed := flags.BoolP("fixed-strings", "F", false, "")
-		flags.BoolP("extended-regexp", "E", false, "")
-		if err := flags.Parse(c.args[1:]); err != nil || flags.NArg() == 0 {
-			return c.failf(exitUsage, "Usage: grep [OPTION]... PATTERNS [FILE]...")
-		}
-		pattern := flags.Arg(0)
-		if *fixed {
-			pattern = regexp.QuoteMeta(pattern)
-		}
-		if *ignore {
-			pattern = "(?i)" + pattern
-		}
-		re, err := regexp.Compile(pattern)
-		if err != nil {
-			return c.failf(exitUsage, "grep: %v", err)
-		}
-		text, ok := c.input(flags.Args()[1:])
-		if !ok {
-			return exitUsage
-		}
-		matches := slices.DeleteFunc(lines(text), func(line string) bool { return re.MatchString(line) == *invert })
-		switch {
-		case *count:
-			c.printf("%d\n", len(matches))
-		case !*quiet:
-			c.lines(matches)
-		}
-		if len(matches) == 0 {
-			return 1
-		}
-		return 0
-	}}
+	return &command{
+		name:  "grep",
+		usage: "grep [-i] [-v] [-c] [-q] [-E] PATTERN [FILE...]",
+		help:  "lines that match",
+		run: func(c *call) int {
+			flags := pflag.NewFlagSet("grep", pflag.ContinueOnError)
+			ignore := flags.BoolP("ignore-case", "i", false, "")
+			invert := flags.BoolP("invert-match", "v", false, "")
+			count := flags.BoolP("count", "c", false, "")
+			quiet := flags.BoolP("quiet", "q", false, "")
+			fixed := flags.BoolP("fixed-strings", "F", false, "")
+			flags.BoolP("extended-regexp", "E", false, "")
+			if err := flags.Parse(c.args[1:]); err != nil || flags.NArg() == 0 {
+				return c.failf(exitUsage, "Usage: grep [OPTION]... PATTERNS [FILE]...")
+			}
+			pattern := flags.Arg(0)
+			if *fixed {
+				pattern = regexp.QuoteMeta(pattern)
+			}
+			if *ignore {
+				pattern = "(?i)" + pattern
+			}
+			re, err := regexp.Compile(pattern)
+			if err != nil {
+				return c.failf(exitUsage, "grep: %v", err)
+			}
+			text, ok := c.input(flags.Args()[1:])
+			if !ok {
+				return exitUsage
+			}
+			matches := slices.DeleteFunc(lines(text), func(line string) bool { return re.MatchString(line) == *invert })
+			switch {
+			case *count:
+				c.printf("%d\n", len(matches))
+			case !*quiet:
+				c.lines(matches)
+			}
+			if len(matches) == 0 {
+				return 1
+			}
+			return 0
+		},
+	}
 }
 
 func (c *call) lines(list []string) {
@@ -370,20 +385,25 @@ func (c *call) part(choose func(all []string, n int) []string) int {
 }
 
 func wcCommand() *command {
-	return &command{name: "wc", usage: "wc [-l] [-w] [-c] [FILE...]", help: "count lines, words, bytes", run: func(c *call) int {
-		files := withoutFlags(c.args[1:])
-		text, ok := c.input(files)
-		if !ok {
-			return 1
-		}
-		counts := []int{strings.Count(text, "\n"), len(strings.Fields(text)), len(text)}
-		var shown []string
-		for i, flag := range []string{"-l", "-w", "-c"} {
-			if slices.Contains(c.args, flag) || len(files) == len(c.args)-1 {
-				shown = append(shown, strconv.Itoa(counts[i]))
+	return &command{
+		name:  "wc",
+		usage: "wc [-l] [-w] [-c] [FILE...]",
+		help:  "count lines, words, bytes",
+		run: func(c *call) int {
+			files := withoutFlags(c.args[1:])
+			text, ok := c.input(files)
+			if !ok {
+				return 1
 			}
-		}
-		c.printf("%s\n", strings.Join(append(shown, files...), " "))
-		return 0
-	}}
+			counts := []int{strings.Count(text, "\n"), len(strings.Fields(text)), len(text)}
+			var shown []string
+			for i, flag := range []string{"-l", "-w", "-c"} {
+				if slices.Contains(c.args, flag) || len(files) == len(c.args)-1 {
+					shown = append(shown, strconv.Itoa(counts[i]))
+				}
+			}
+			c.printf("%s\n", strings.Join(append(shown, files...), " "))
+			return 0
+		},
+	}
 }

@@ -18,9 +18,9 @@ import (
 	"ksim/sim/hardware"
 )
 
-// Models kubectl (k8s.io/kubectl pkg/cmd, v0.36) as a process of its machine with a connection of its own: get, apply, create,
-// delete, scale, cordon, uncordon, with the real messages and exit statuses. Leaves out: all other verbs, plugins, caches of
-// discovery, jsonpath and custom columns.
+// Models kubectl (k8s.io/kubectl pkg/cmd, v0.36) as a process of its machine with a connection of its own: get, apply,
+// create, delete, scale, cordon, uncordon, with the real messages and exit statuses. Leaves out: all other verbs,
+// plugins, caches of discovery, jsonpath and custom columns.
 
 // kubectlVerb is a verb of kubectl: its flags and what it does. One file each.
 type kubectlVerb struct {
@@ -35,9 +35,34 @@ func kubectlVerbs() []kubectlVerb {
 
 // kubectlLater are real verbs of kubectl that are not there yet.
 func kubectlLater() []string {
-	return []string{"annotate", "api-resources", "api-versions", "auth", "autoscale", "cluster-info", "config", "describe", "diff",
-		"drain", "edit", "events", "exec", "explain", "expose", "label", "logs", "patch", "replace", "rollout", "run", "set", "taint",
-		"top", "version", "wait"}
+	return []string{
+		"annotate",
+		"api-resources",
+		"api-versions",
+		"auth",
+		"autoscale",
+		"cluster-info",
+		"config",
+		"describe",
+		"diff",
+		"drain",
+		"edit",
+		"events",
+		"exec",
+		"explain",
+		"expose",
+		"label",
+		"logs",
+		"patch",
+		"replace",
+		"rollout",
+		"run",
+		"set",
+		"taint",
+		"top",
+		"version",
+		"wait",
+	}
 }
 
 // kubectl is one execution.
@@ -52,9 +77,15 @@ type kubectl struct {
 }
 
 func kubectlCommand() *command {
-	return &command{name: "kubectl", usage: "kubectl VERB ...", help: "controls the cluster through its API", run: func(c *call) int {
-		return c.external("kubectl", func(p *hardware.Process, proc *sim.Proc) int { return runKubectl(c, p, proc) })
-	}, check: checkKubectl}
+	return &command{
+		name:  "kubectl",
+		usage: "kubectl VERB ...",
+		help:  "controls the cluster through its API",
+		run: func(c *call) int {
+			return c.external("kubectl", func(p *hardware.Process, proc *sim.Proc) int { return runKubectl(c, p, proc) })
+		},
+		check: checkKubectl,
+	}
 }
 
 func checkKubectl(args []string, _ *spec.Cluster) []argIssue {
@@ -70,10 +101,14 @@ func checkKubectl(args []string, _ *spec.Cluster) []argIssue {
 	case slices.Contains(names, args[i]):
 		return nil
 	case slices.Contains(kubectlLater(), args[i]):
-		return []argIssue{{i, fmt.Sprintf("kubectl %s is not available yet; there are: %s", args[i], strings.Join(names, ", "))}}
+		return []argIssue{
+			{i, fmt.Sprintf("kubectl %s is not available yet; there are: %s", args[i], strings.Join(names, ", "))},
+		}
 	}
-	return []argIssue{{i, fmt.Sprintf("unknown command %q for \"kubectl\"%s; there are: %s", args[i], nearest(args[i], names),
-		strings.Join(names, ", "))}}
+	return []argIssue{
+		{i, fmt.Sprintf("unknown command %q for \"kubectl\"%s; there are: %s", args[i], nearest(args[i], names),
+			strings.Join(names, ", "))},
+	}
 }
 
 // verbIndex finds the verb among the arguments: the first that is neither a flag nor the value of one.
@@ -231,7 +266,8 @@ func targets(args []string) ([]target, error) {
 			kind, name, ok := strings.Cut(a, "/")
 			if !ok {
 				return nil, usagef("there is no need to specify a resource type as a separate argument when passing arguments in " +
-					"resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource resource/<resource_name>'")
+					"resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get " +
+					"resource resource/<resource_name>'")
 			}
 			res, err := resourceOf(kind)
 			if err != nil {

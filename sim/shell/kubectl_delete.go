@@ -48,8 +48,11 @@ func runDelete(k *kubectl, args []string) error {
 		grace = 1
 	}
 	if k.is("force") && grace == 0 {
-		k.failf(0, "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The "+
-			"resource may continue to run on the cluster indefinitely.")
+		k.failf(
+			0,
+			"Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The "+
+				"resource may continue to run on the cluster indefinitely.",
+		)
 	}
 	found, problem := k.toDelete(args)
 	if problem != nil && len(found) == 0 {
@@ -138,7 +141,13 @@ func (k *kubectl) delete(d *deletion, grace int64) error {
 	case "foreground":
 		policy = metav1.DeletePropagationForeground
 	}
-	r := &api.Request{Verb: api.Delete, Resource: d.resource, Namespace: d.namespace, Name: d.name, PropagationPolicy: &policy}
+	r := &api.Request{
+		Verb:              api.Delete,
+		Resource:          d.resource,
+		Namespace:         d.namespace,
+		Name:              d.name,
+		PropagationPolicy: &policy,
+	}
 	if grace >= 0 {
 		r.GracePeriodSeconds = &grace
 	}
@@ -208,7 +217,10 @@ func (k *kubectl) awaitDeletion(d *deletion, deadline sim.Time) (gone bool, err 
 	}
 	ended := sim.NewFuture[bool]()
 	cancel := k.client.Watch(&api.Request{Verb: api.Watch, Resource: d.resource, Namespace: d.namespace,
-		FieldSelector: fields.OneTermEqualSelector("metadata.name", d.name), ResourceVersion: resp.Object.GetResourceVersion()},
+		FieldSelector: fields.OneTermEqualSelector(
+			"metadata.name",
+			d.name,
+		), ResourceVersion: resp.Object.GetResourceVersion()},
 		func(e api.WatchEvent) {
 			if e.Type == api.Deleted {
 				ended.Resolve(true, nil)

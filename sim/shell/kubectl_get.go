@@ -56,15 +56,22 @@ func (k *kubectl) selectors() (labels.Selector, fields.Selector, error) {
 
 func runGet(k *kubectl, args []string) error {
 	if len(args) == 0 {
-		k.failf(1, "You must specify the type of resource to get. Use \"kubectl api-resources\" for a complete list of supported "+
-			"resources.\n\nerror: Required resource not specified.\nUse \"kubectl explain <resource>\" for a detailed description of "+
-			"that resource (e.g. kubectl explain pods).\nSee 'kubectl get -h' for help and examples")
+		k.failf(
+			1,
+			"You must specify the type of resource to get. Use \"kubectl api-resources\" for a complete list of supported "+
+				"resources.\n\nerror: Required resource not specified.\nUse \"kubectl explain <resource>\" for a "+
+				"detailed description of "+
+				"that resource (e.g. kubectl explain pods).\nSee 'kubectl get -h' for help and examples",
+		)
 		return errSilent
 	}
 	switch output := k.text("output"); output {
 	case "", "wide", "yaml", "json", "name":
 	default:
-		return usagef("unable to match a printer suitable for the output format %q, allowed formats are: json,name,wide,yaml", output)
+		return usagef(
+			"unable to match a printer suitable for the output format %q, allowed formats are: json,name,wide,yaml",
+			output,
+		)
 	}
 	list, err := targets(args)
 	if err != nil {
@@ -173,7 +180,8 @@ func printObjects(out io.Writer, objects []api.Object, single, asYAML bool) {
 	for _, obj := range objects {
 		documents = append(documents, encodeJSON(obj))
 	}
-	var document any = map[string]any{"apiVersion": "v1", "kind": "List", "items": append([]json.RawMessage{}, documents...),
+	var document any = map[string]any{"apiVersion": "v1", "kind": "List",
+		"items":    append([]json.RawMessage{}, documents...),
 		"metadata": map[string]any{"resourceVersion": ""}}
 	if single && len(documents) == 1 {
 		document = documents[0]

@@ -18,8 +18,8 @@ import (
 	"ksim/sim/api"
 )
 
-// Models the tables that API servers print for kubectl get (pkg/printers/internalversion/printers.go, v1.36): columns and cells
-// of pods, nodes, workloads, services, leases, events. Other types have NAME and AGE.
+// Models the tables that API servers print for kubectl get (pkg/printers/internalversion/printers.go, v1.36): columns
+// and cells of pods, nodes, workloads, services, leases, events. Other types have NAME and AGE.
 
 // table makes the columns of a resource; wide columns come after narrow of them.
 type table struct {
@@ -55,7 +55,10 @@ func printTables(k *kubectl, groups []group) {
 			if prefix {
 				cells[0] = typeName(g.resource) + "/" + cells[0]
 			}
-			fmt.Fprintln(w, row(namespaces, obj.GetNamespace(), cells, k.is("show-labels"), labels.FormatLabels(obj.GetLabels())))
+			fmt.Fprintln(
+				w,
+				row(namespaces, obj.GetNamespace(), cells, k.is("show-labels"), labels.FormatLabels(obj.GetLabels())),
+			)
 		}
 		w.Flush()
 	}
@@ -74,8 +77,11 @@ func row(namespaces bool, namespace string, cells []string, withLabels bool, tex
 func tableOf(res *api.Resource) table {
 	switch res {
 	case api.Pods:
-		return table{[]string{"NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "NOMINATED NODE", "READINESS GATES"}, 5,
-			podCells}
+		return table{
+			[]string{"NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "NOMINATED NODE", "READINESS GATES"},
+			5,
+			podCells,
+		}
 	case api.Nodes:
 		return table{[]string{"NAME", "STATUS", "ROLES", "AGE", "VERSION", "INTERNAL-IP", "EXTERNAL-IP", "OS-IMAGE",
 			"KERNEL-VERSION", "CONTAINER-RUNTIME"}, 5, nodeCells}
@@ -83,10 +89,18 @@ func tableOf(res *api.Resource) table {
 		return table{[]string{"NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE", "CONTAINERS", "IMAGES", "SELECTOR"}, 5,
 			deploymentCells}
 	case api.ReplicaSets:
-		return table{[]string{"NAME", "DESIRED", "CURRENT", "READY", "AGE", "CONTAINERS", "IMAGES", "SELECTOR"}, 5, replicaSetCells}
+		return table{
+			[]string{"NAME", "DESIRED", "CURRENT", "READY", "AGE", "CONTAINERS", "IMAGES", "SELECTOR"},
+			5,
+			replicaSetCells,
+		}
 	case api.DaemonSets:
-		return table{[]string{"NAME", "DESIRED", "CURRENT", "READY", "UP-TO-DATE", "AVAILABLE", "NODE SELECTOR", "AGE", "CONTAINERS",
-			"IMAGES", "SELECTOR"}, 8, daemonSetCells}
+		return table{
+			[]string{"NAME", "DESIRED", "CURRENT", "READY", "UP-TO-DATE", "AVAILABLE", "NODE SELECTOR", "AGE", "CONTAINERS",
+				"IMAGES", "SELECTOR"},
+			8,
+			daemonSetCells,
+		}
 	case api.StatefulSets:
 		return table{[]string{"NAME", "READY", "AGE", "CONTAINERS", "IMAGES"}, 3, statefulSetCells}
 	case api.Leases:
@@ -260,15 +274,31 @@ func templateCells(spec *corev1.PodSpec) (names, images string) {
 func deploymentCells(obj api.Object, now time.Time) []string {
 	d := obj.(*appsv1.Deployment)
 	names, images := templateCells(&d.Spec.Template.Spec)
-	return []string{d.Name, fmt.Sprintf("%d/%d", d.Status.ReadyReplicas, wanted(d.Spec.Replicas)), count(d.Status.UpdatedReplicas),
-		count(d.Status.AvailableReplicas), age(d, now), names, images, metav1.FormatLabelSelector(d.Spec.Selector)}
+	return []string{
+		d.Name,
+		fmt.Sprintf("%d/%d", d.Status.ReadyReplicas, wanted(d.Spec.Replicas)),
+		count(d.Status.UpdatedReplicas),
+		count(d.Status.AvailableReplicas),
+		age(d, now),
+		names,
+		images,
+		metav1.FormatLabelSelector(d.Spec.Selector),
+	}
 }
 
 func replicaSetCells(obj api.Object, now time.Time) []string {
 	s := obj.(*appsv1.ReplicaSet)
 	names, images := templateCells(&s.Spec.Template.Spec)
-	return []string{s.Name, count(wanted(s.Spec.Replicas)), count(s.Status.Replicas), count(s.Status.ReadyReplicas), age(s, now),
-		names, images, metav1.FormatLabelSelector(s.Spec.Selector)}
+	return []string{
+		s.Name,
+		count(wanted(s.Spec.Replicas)),
+		count(s.Status.Replicas),
+		count(s.Status.ReadyReplicas),
+		age(s, now),
+		names,
+		images,
+		metav1.FormatLabelSelector(s.Spec.Selector),
+	}
 }
 
 func daemonSetCells(obj api.Object, now time.Time) []string {
@@ -276,13 +306,21 @@ func daemonSetCells(obj api.Object, now time.Time) []string {
 	names, images := templateCells(&d.Spec.Template.Spec)
 	return []string{d.Name, count(d.Status.DesiredNumberScheduled), count(d.Status.CurrentNumberScheduled),
 		count(d.Status.NumberReady), count(d.Status.UpdatedNumberScheduled), count(d.Status.NumberAvailable),
-		labels.FormatLabels(d.Spec.Template.Spec.NodeSelector), age(d, now), names, images, metav1.FormatLabelSelector(d.Spec.Selector)}
+		labels.FormatLabels(
+			d.Spec.Template.Spec.NodeSelector,
+		), age(d, now), names, images, metav1.FormatLabelSelector(d.Spec.Selector)}
 }
 
 func statefulSetCells(obj api.Object, now time.Time) []string {
 	s := obj.(*appsv1.StatefulSet)
 	names, images := templateCells(&s.Spec.Template.Spec)
-	return []string{s.Name, fmt.Sprintf("%d/%d", s.Status.ReadyReplicas, wanted(s.Spec.Replicas)), age(s, now), names, images}
+	return []string{
+		s.Name,
+		fmt.Sprintf("%d/%d", s.Status.ReadyReplicas, wanted(s.Spec.Replicas)),
+		age(s, now),
+		names,
+		images,
+	}
 }
 
 func wanted(replicas *int32) int32 {
@@ -312,8 +350,15 @@ func serviceCells(obj api.Object, now time.Time) []string {
 		}
 		ports = append(ports, port)
 	}
-	return []string{s.Name, string(s.Spec.Type), orNoneCell(s.Spec.ClusterIP), orNoneCell(strings.Join(s.Spec.ExternalIPs, ",")),
-		orNoneCell(strings.Join(ports, ",")), age(s, now), labels.FormatLabels(s.Spec.Selector)}
+	return []string{
+		s.Name,
+		string(s.Spec.Type),
+		orNoneCell(s.Spec.ClusterIP),
+		orNoneCell(strings.Join(s.Spec.ExternalIPs, ",")),
+		orNoneCell(strings.Join(ports, ",")),
+		age(s, now),
+		labels.FormatLabels(s.Spec.Selector),
+	}
 }
 
 func eventCells(obj api.Object, now time.Time) []string {
@@ -322,8 +367,13 @@ func eventCells(obj api.Object, now time.Time) []string {
 	if last.IsZero() {
 		last = metav1.Time{Time: e.EventTime.Time}
 	}
-	return []string{since(last, now), e.Type, e.Reason, strings.ToLower(e.InvolvedObject.Kind) + "/" + e.InvolvedObject.Name,
-		strings.TrimSpace(e.Message)}
+	return []string{
+		since(last, now),
+		e.Type,
+		e.Reason,
+		strings.ToLower(e.InvolvedObject.Kind) + "/" + e.InvolvedObject.Name,
+		strings.TrimSpace(e.Message),
+	}
 }
 
 func sortedKeys(m map[string]string) []string {

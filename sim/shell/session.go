@@ -51,8 +51,8 @@ func (s *Session) Machine() string { return s.machine.Name }
 // noRoute is what ssh says of a machine that is off; 255 is its exit status for errors of its own (openssh ssh(1)).
 const sshFailed = 255
 
-// Run starts a script of one or more lines; the future resolves when it has ended. It runs in the lifetime of the session's
-// machine: if that is off, or ends before the script, the script has failed as a lost ssh connection does.
+// Run starts a script of one or more lines; the future resolves when it has ended. It runs in the lifetime of the
+// session's machine: if that is off, or ends before the script, the script has failed as a lost ssh connection does.
 func (s *Session) Run(text string) *sim.Future[Result] {
 	done := sim.NewFuture[Result]()
 	file, err := parse(text)
