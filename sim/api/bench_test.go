@@ -56,6 +56,14 @@ func benchmarkCodec(b *testing.B, r *Resource, obj Object) {
 			_, _ = Decode(r, value, 17)
 		}
 	})
+	b.Run("changed", func(b *testing.B) { // a later version, of which most was seen before
+		codec, revision := NewCodec(), int64(0)
+		b.ReportAllocs()
+		for b.Loop() {
+			revision++
+			_, _ = codec.Decode(r, value, revision)
+		}
+	})
 	b.Run("again", func(b *testing.B) { // the second API server decodes the same write
 		codec := NewCodec()
 		b.ReportAllocs()

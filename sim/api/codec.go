@@ -100,12 +100,17 @@ func Decode(r *Resource, value []byte, modRevision int64) (Object, error) {
 	if err := m.Unmarshal(raw); err != nil {
 		return nil, err
 	}
+	identify(r, obj, modRevision)
+	return obj, nil
+}
+
+// identify completes a decoded object with what its message does not hold.
+func identify(r *Resource, obj Object, modRevision int64) {
 	obj.GetObjectKind().SetGroupVersionKind(r.GVK)
 	obj.SetResourceVersion(strconv.FormatInt(modRevision, 10))
 	if r == StatefulSets {
-		defaults.Set(obj) // the types of its claim templates are not in the message
+		defaults.Set(obj) // the types of its claim templates
 	}
-	return obj, nil
 }
 
 // rawMessage cuts the object's own message out of a stored value.
@@ -132,6 +137,7 @@ func rawMessage(r *Resource, value []byte) ([]byte, error) {
 // it returns. It holds no state of the cluster: every answer is the one that the bytes give, whoever asked before.
 type Codec struct {
 	decoded []decoded // the slot of a revision is its remainder; a newer revision takes an older one's slot
+	parts   parts
 }
 
 type decoded struct {
@@ -156,13 +162,32 @@ func (c *Codec) Decode(r *Resource, value []byte, modRevision int64) (Object, er
 	if d.revision == modRevision && sameBytes(d.value, value) {
 		return d.object, nil
 	}
-	obj, err := Decode(r, value, modRevision)
+	obj, err := c.decode(r, value, modRevision)
 	if err != nil {
 		return nil, err
 	}
 	if modRevision >= d.revision {
 		*d = decoded{modRevision, value, obj}
 	}
+	return obj, nil
+}
+
+// decode takes what it can from objects that were decoded before: most writes change only a status, or a Lease's
+// specification, and leave the bytes of the rest as they are.
+func (c *Codec) decode(r *Resource, value []byte, modRevision int64) (Object, error) {
+	raw, err := rawMessage(r, value)
+	if err != nil {
+		return Decode(r, value, modRevision)
+	}
+	f, ok := split(raw)
+	if !ok {
+		return Decode(r, value, modRevision)
+	}
+	obj := r.New()
+	if known, err := c.parts.assemble(obj, f); err != nil || !known {
+		return Decode(r, value, modRevision)
+	}
+	identify(r, obj, modRevision)
 	return obj, nil
 }
 
