@@ -28,7 +28,6 @@ type Client struct {
 	turn    int
 	lastID  uint64
 	picking []*call // wait for a connection
-	later   []*call // wait between two attempts
 	watches []*watch
 	waiters []func() // wait for the first connection
 	closed  bool

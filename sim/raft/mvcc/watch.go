@@ -41,8 +41,7 @@ type group struct {
 	span     span
 	single   bool
 	watchers []*Watcher // synced ones, in the order in which they became so
-	events   []Event    // of the transaction that notify is at
-	changes  []int      // and their places
+	changes  []int      // places in the transaction that notify is at
 }
 
 // Watch adds a watcher. If it starts in the past it is not synced: Sync brings what it has missed.
