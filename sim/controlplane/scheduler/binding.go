@@ -11,7 +11,6 @@ import (
 
 	"ksim/sim"
 	"ksim/sim/api"
-	"ksim/sim/controlplane"
 	fwk "ksim/sim/controlplane/scheduler/framework"
 	"ksim/sim/controlplane/scheduler/queue"
 )
@@ -31,9 +30,9 @@ func (s *Scheduler) bind(info *queue.QueuedPodInfo, node string) {
 				return
 			}
 			s.kernel.Because(cause)
-			s.recorder.Record(controlplane.Event{Resource: api.Pods, Object: pod, Reason: "Scheduled",
-				Message: fmt.Sprintf("Successfully assigned %s/%s to %s", pod.Namespace, pod.Name, node),
-				Trace: sim.Event{Level: sim.Story, Related: "node/" + node, Since: info.Since, Wait: info.Wait,
+			s.recorder.Record(record{pod: pod, kind: corev1.EventTypeNormal, reason: "Scheduled", action: "Binding",
+				note: fmt.Sprintf("Successfully assigned %s/%s to %s", pod.Namespace, pod.Name, node),
+				trace: sim.Event{Level: sim.Story, Related: "node/" + node, Since: info.Since, Wait: info.Wait,
 					Setting: info.Setting}})
 		})
 }
@@ -88,17 +87,27 @@ func (s *Scheduler) handleSchedulingFailure(p *sim.Proc, info *queue.QueuedPodIn
 // tellFailure records FailedScheduling; the story tells it once for each message of a pod.
 func (s *Scheduler) tellFailure(pod *corev1.Pod, info *queue.QueuedPodInfo, message string) sim.EventID {
 	level := sim.Detail
-	if s.told[pod.UID] != message {
+	if s.told[pod.UID] != message && !says(pod, message) {
 		level = sim.Story
-		s.told[pod.UID] = message
 	}
+	s.told[pod.UID] = message
 	note := message
 	if len(note) > noteLengthLimit {
 		note = note[:noteLengthLimit-len(" ...")] + " ..."
 	}
-	return s.recorder.Record(controlplane.Event{Resource: api.Pods, Object: pod, Type: corev1.EventTypeWarning,
-		Reason: "FailedScheduling", Message: note,
-		Trace: sim.Event{Level: level, Since: info.Since, Wait: info.Wait, Setting: info.Setting}})
+	return s.recorder.Record(record{pod: pod, kind: corev1.EventTypeWarning, reason: "FailedScheduling",
+		action: "Scheduling", note: note,
+		trace: sim.Event{Level: level, Since: info.Since, Wait: info.Wait, Setting: info.Setting}})
+}
+
+// says reports whether the pod's status has that message already, from this scheduler or one before it.
+func says(pod *corev1.Pod, message string) bool {
+	for i := range pod.Status.Conditions {
+		if c := &pod.Status.Conditions[i]; c.Type == corev1.PodScheduled {
+			return c.Message == message
+		}
+	}
+	return false
 }
 
 // podStatusPatch is the part of a pod's status that the scheduler writes.

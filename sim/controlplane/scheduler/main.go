@@ -115,6 +115,7 @@ func Main(p *hardware.Process, argv []string, version string) {
 		return
 	}
 	client := controlplane.NewClient(p, config)
+	f.Host = p.Machine().Name
 	view := &View{Scheduler: New(client, release, f.Options, p.Machine().Clock().Now)}
 	if f.leaderElect {
 		if view.Elector, err = controlplane.NewLeaderElector(p, client, f.leaderElection); err != nil {

@@ -91,8 +91,8 @@ func (s *Scheduler) preemptPod(p *sim.Proc, pod, victim *corev1.Pod, node string
 	if err != nil {
 		return ignoreNotFound(err)
 	}
-	s.recorder.Record(controlplane.Event{Resource: api.Pods, Object: victim, Reason: "Preempted",
-		Message: s.preemptedMessage(pod, node), Trace: sim.Event{Level: sim.Story, Related: api.EventName(pod),
+	s.recorder.Record(record{pod: victim, kind: corev1.EventTypeNormal, reason: "Preempted", action: "Preempting",
+		related: pod, note: s.preemptedMessage(pod, node), trace: sim.Event{Level: sim.Story, Related: api.EventName(pod),
 			Message: fmt.Sprintf("Preempted by %s/%s (priority %d) on node %s", pod.Namespace, pod.Name,
 				fwk.Priority(pod), node)}})
 	return nil

@@ -7,8 +7,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"ksim/sim"
-	"ksim/sim/api"
-	"ksim/sim/controlplane"
 	fwk "ksim/sim/controlplane/scheduler/framework"
 	"ksim/sim/controlplane/scheduler/queue"
 )
@@ -28,8 +26,8 @@ func (s *Scheduler) scheduleOne(p *sim.Proc, info *queue.QueuedPodInfo) {
 	s.explain(p, info)
 	pod := info.Pod
 	if pod.DeletionTimestamp != nil {
-		s.recorder.Record(controlplane.Event{Resource: api.Pods, Object: pod, Type: corev1.EventTypeWarning,
-			Reason: "FailedScheduling", Message: fmt.Sprintf("skip schedule deleting pod: %s/%s", pod.Namespace, pod.Name)})
+		s.recorder.Record(record{pod: pod, kind: corev1.EventTypeWarning, reason: "FailedScheduling", action: "Scheduling",
+			note: fmt.Sprintf("skip schedule deleting pod: %s/%s", pod.Namespace, pod.Name)})
 		s.queue.Done(pod.UID)
 		return
 	}
@@ -60,7 +58,11 @@ func (s *Scheduler) scheduleOne(p *sim.Proc, info *queue.QueuedPodInfo) {
 // that, not for itself.
 func (s *Scheduler) explain(p *sim.Proc, info *queue.QueuedPodInfo) {
 	if info.Attempts == 1 && info.Timestamp < s.leadingSince && s.leadingCause != 0 {
-		info.Since, info.Wait = info.Cause, p.Now().Sub(info.Timestamp)
+		since := info.Timestamp
+		if info.Cause != 0 {
+			since = s.kernel.Trace().Event(info.Cause).T
+		}
+		info.Since, info.Wait = info.Cause, p.Now().Sub(since)
 		info.Cause = s.leadingCause
 	}
 	p.Because(info.Cause)

@@ -22,8 +22,9 @@ import (
 // defaultSchedulerName is whose pods these are (corev1.DefaultSchedulerName).
 const defaultSchedulerName = corev1.DefaultSchedulerName
 
-// Options are what flags and the configuration file say.
+// Options are what flags and the configuration file say, and where the scheduler runs.
 type Options struct {
+	Host                     string
 	PercentageOfNodesToScore int // 0: adaptive
 	PodInitialBackoff        time.Duration
 	PodMaxBackoff            time.Duration
@@ -51,7 +52,7 @@ type Scheduler struct {
 	features *fwk.Features
 	options  Options
 	random   *sim.Stream
-	recorder *controlplane.Recorder
+	recorder *eventRecorder
 	limiter  limiter
 	now      func() time.Time // of the machine's clock
 
@@ -90,9 +91,9 @@ func New(client api.Client, release *api.Release, options Options, now func() ti
 	scope := client.Scope()
 	s := &Scheduler{client: client, scope: scope, kernel: scope.Kernel(), features: fwk.FeaturesOf(release),
 		options: options, random: scope.Rand(scope.Path() + "/scheduling"), now: now,
-		recorder:   controlplane.NewRecorder(client, defaultSchedulerName).On("", now),
 		limiter:    newLimiter(scope, options.QPS, options.Burst),
 		preempting: map[types.UID]*preemption{}, told: map[types.UID]string{}}
+	s.recorder = newEventRecorder(s, options.Host)
 	s.cache = cache.New(s.features)
 	s.newInformers()
 	s.framework = fwk.New(s.cache, s.listers())
