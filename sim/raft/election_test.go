@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"ksim/sim"
 	"ksim/sim/hardware"
 )
 
@@ -73,4 +74,32 @@ func TestElectionTimeoutsAreAFunctionOfSeedMemberTermAndState(t *testing.T) {
 		seen[d] = true
 	}
 	assert.Len(t, seen, 10)
+}
+
+// A new leader's election was caused by what befell the machine of the old one, though nobody told the others of it.
+func TestElectionsNameWhatHasSilencedTheLeader(t *testing.T) {
+	g := newGroup(t, 50, 3)
+	g.run(5 * time.Second)
+	old := g.machines[g.leader()]
+	fault := g.k.Root().Emit(sim.Event{Level: sim.Fault, Reason: "Crash", Object: "machine/" + old.Name})
+	old.PowerOff()
+	g.run(5 * time.Second)
+	events := g.k.Trace().Events()
+	var chain []string
+	for i := len(events) - 1; i >= 0; i-- {
+		if events[i].Reason != "BecameLeader" {
+			continue
+		}
+		require.NotEqual(t, old.Name, events[i].Machine)
+		for id := events[i].Seq; id != 0; id = g.k.Trace().Event(id).Cause {
+			chain = append(chain, g.k.Trace().Event(id).Reason)
+			if id == fault {
+				break
+			}
+		}
+		break
+	}
+	assert.Equal(t, "BecameLeader", chain[0])
+	assert.Equal(t, "Crash", chain[len(chain)-1])
+	assert.Contains(t, chain, "LostLeader")
 }
