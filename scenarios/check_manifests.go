@@ -29,8 +29,8 @@ func (c *checker) checkManifests() {
 		if text == "" {
 			continue
 		}
-		m := &manifestChecker{problems: &source.Problems{File: c.from.Name}, place: node.Place,
-			namespaces: &namespaces}
+		m := &manifestChecker{problems: &source.Problems{File: c.from.Name}, warnings: &source.Problems{},
+			place: node.Place, namespaces: &namespaces, release: release}
 		if isPath(text) {
 			data, ok := c.beside(node, text)
 			if !ok {
