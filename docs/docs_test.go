@@ -18,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"ksim/scenarios"
 )
 
 var update = flag.Bool("update", false, "write the generated parts of the documents anew")
@@ -180,6 +182,40 @@ func fidelityTable(all []component) string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | `%s` |\n", cell(c.name), cell(c.modelled), cell(c.left), cell(c.source), c.file)
 	}
 	return b.String() + "\n"
+}
+
+// TestClaimsNameTheirScenarios: the last column of docs/claims.md is what the scenarios' files say, and no scenario names
+// a claim that does not exist.
+func TestClaimsNameTheirScenarios(t *testing.T) {
+	shown := map[string][]string{}
+	for _, name := range scenarios.Builtins() {
+		from, err := scenarios.Builtin(name)
+		require.NoError(t, err)
+		scenario, err := scenarios.Parse(from)
+		require.NoError(t, err)
+		for _, claim := range scenario.Claims {
+			shown[claim] = append(shown[claim], name)
+		}
+	}
+	text, err := os.ReadFile("claims.md")
+	require.NoError(t, err)
+	lines := strings.Split(string(text), "\n")
+	row := regexp.MustCompile(`^\| (C\d+) \| .* \| `)
+	for i, line := range lines {
+		match := row.FindStringSubmatch(line)
+		if match == nil {
+			continue
+		}
+		lines[i] = match[0] + cmp.Or(strings.Join(shown[match[1]], ", "), "-") + " |"
+		delete(shown, match[1])
+	}
+	assert.Empty(t, shown, "claims that do not exist")
+	want := strings.Join(lines, "\n")
+	if *update {
+		require.NoError(t, os.WriteFile("claims.md", []byte(want), 0o644))
+		return
+	}
+	assert.True(t, want == string(text), "docs/claims.md is not what the scenarios say: go test ./docs -update")
 }
 
 func TestProvenanceIsRead(t *testing.T) {

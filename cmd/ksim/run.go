@@ -94,6 +94,7 @@ func (o *runOptions) check() error {
 // job is one scenario with one seed, and what came of it.
 type job struct {
 	scenario *scenarios.Scenario
+	word     string // as it was typed
 	seed     uint64
 	outcome  *outcome
 	err      error
@@ -116,7 +117,7 @@ func runRun(s *streams, o *runOptions) error {
 		return err
 	}
 	var jobs []*job
-	for _, scenario := range loaded {
+	for i, scenario := range loaded {
 		for _, w := range scenario.Warnings {
 			s.note("%s: warning: %s", w.File, w.Message)
 		}
@@ -124,8 +125,8 @@ func runRun(s *streams, o *runOptions) error {
 		if o.seedGiven {
 			seed = o.seed
 		}
-		for i := range o.runs {
-			jobs = append(jobs, &job{scenario: scenario, seed: seed + uint64(i)})
+		for n := range o.runs {
+			jobs = append(jobs, &job{scenario: scenario, word: o.scenarios[i], seed: seed + uint64(n)})
 		}
 	}
 	began := time.Now()
@@ -177,7 +178,9 @@ func runJobs(s *streams, jobs []*job, o *simulateOptions) {
 					return
 				}
 				j := jobs[i]
-				j.outcome, j.err = simulate(j.scenario, j.seed, o)
+				if j.outcome, j.err = simulate(j.scenario, j.seed, o); j.err == nil {
+					j.outcome.report.Source = j.word
+				}
 				done.Add(1)
 			}
 		})

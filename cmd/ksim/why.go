@@ -102,7 +102,7 @@ func runWhy(s *streams, o *whyOptions) error {
 	if o.seedGiven {
 		seed = o.seed
 	}
-	jobs := []*job{{scenario: loaded[0], seed: seed}}
+	jobs := []*job{{scenario: loaded[0], word: o.scenario, seed: seed}}
 	runJobs(s, jobs, &simulateOptions{quiet: true})
 	if jobs[0].err != nil {
 		return internalError(jobs[0].err)

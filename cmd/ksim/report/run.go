@@ -9,6 +9,7 @@ import (
 // Run is one finished run of a scenario, with all that reports tell of it.
 type Run struct {
 	Name, Title string
+	Source      string // what to type to mean this scenario: its name, or a file; "": the name
 	Lesson      string // Markdown
 	Cluster     string // v1.36, 3 stacked control planes, 4 workers in zones a b c
 	Seed        uint64

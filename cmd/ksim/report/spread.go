@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -131,7 +132,7 @@ func SpreadText(w io.Writer, runs []*Run, wall time.Duration, style Style) {
 	}
 	for _, run := range runs {
 		if !run.Passed {
-			fmt.Fprintf(w, "        %-18s ksim run %s --seed %d\n", "look closer", run.Name, run.Seed)
+			fmt.Fprintf(w, "        %-18s ksim run %s --seed %d\n", "look closer", cmp.Or(run.Source, run.Name), run.Seed)
 			break
 		}
 	}

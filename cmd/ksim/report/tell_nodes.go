@@ -37,7 +37,11 @@ func tellNodeLost(m *memory, s *Scene) []Line {
 	for i := range s.Events {
 		e := &s.Events[i]
 		if e.Reason == "TaintAdded" || e.Reason == "TaintNode" {
-			lines = append(lines, Line{Explain, shortTaint(sentence(e))})
+			text := shortTaint(sentence(e))
+			if len(pods) == 0 {
+				text, _, _ = strings.Cut(text, ": ") // nobody's patience
+			}
+			lines = append(lines, Line{Explain, text})
 		}
 	}
 	return lines

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -48,7 +49,8 @@ func Text(w io.Writer, run *Run, style Style) {
 func title(w io.Writer, c *columns, run *Run) {
 	name := pad(run.Name, c.what()-2, false) + "  "
 	if room := c.Width - utf8.RuneCountInString(name); utf8.RuneCountInString(run.Title) <= room {
-		fmt.Fprintln(w, c.paint(Strong, name)+run.Title)
+		gap := strings.Repeat(" ", utf8.RuneCountInString(name)-utf8.RuneCountInString(run.Name))
+		fmt.Fprintln(w, c.paint(Strong, run.Name)+strings.TrimRight(gap+run.Title, " "))
 		return
 	}
 	fmt.Fprintln(w, c.paint(Strong, run.Name))
@@ -263,7 +265,7 @@ func Hints(run *Run) []Hint {
 		seed = fmt.Sprintf(" --seed %d", run.Seed)
 	}
 	ask := func(question, object string) []Hint {
-		return []Hint{{question, fmt.Sprintf("ksim why %s %s%s", run.Name, object, seed)}}
+		return []Hint{{question, fmt.Sprintf("ksim why %s %s%s", cmp.Or(run.Source, run.Name), object, seed)}}
 	}
 	for _, fits := range []struct {
 		question string
