@@ -23,8 +23,8 @@ type RestoreConfig struct {
 	MarkCompacted       bool
 }
 
-// RestoreSnapshot writes a data directory from a saved snapshot: all keys with their revisions, a new membership, new IDs.
-// It is offline: the disk is all that it touches. Errors are etcdutl's.
+// RestoreSnapshot writes a data directory from a saved snapshot: all keys with their revisions, a new membership,
+// new IDs. It is offline: the disk is all that it touches. Errors are etcdutl's.
 //
 // Models etcdutl snapshot restore (etcdutl/snapshot/v3_snapshot.go, v3.6).
 func RestoreSnapshot(disk *hardware.Disk, file *Database, c RestoreConfig) error {
@@ -61,7 +61,8 @@ func RestoreSnapshot(disk *hardware.Disk, file *Database, c RestoreConfig) error
 	if err := disk.Write(s.config.dbPath(), db); err != nil {
 		return err
 	}
-	state := &pb.HardState{Term: proto.Uint64(1), Vote: proto.Uint64(cluster.byName(c.Name).ID), Commit: proto.Uint64(db.index)}
+	state := &pb.HardState{Term: proto.Uint64(1), Vote: proto.Uint64(cluster.byName(c.Name).ID),
+		Commit: proto.Uint64(db.index)}
 	wal := &writeAheadLog{disk.OpenLog(s.config.walPath())}
 	wal.rewrite(&walMetadata{cluster.byName(c.Name).ID, cluster.id}, nil, state)
 	disk.SyncAll()

@@ -10,8 +10,8 @@ import (
 	"ksim/sim/hardware"
 )
 
-// A snapshot is saved from one member and restored on all: later keys are gone, deleted ones are back, the revision goes on
-// from the snapshot's, the IDs are new with a new token and the old ones with the old.
+// A snapshot is saved from one member and restored on all: later keys are gone, deleted ones are back, the revision
+// goes on from the snapshot's, the IDs are new with a new token and the old ones with the old.
 func TestSnapshotIsRestoredAsANewCluster(t *testing.T) {
 	g := newGroup(t, 40, 3)
 	g.run(5 * time.Second)
@@ -56,7 +56,8 @@ func TestSnapshotIsRestoredAsANewCluster(t *testing.T) {
 	assert.Equal(t, old, same.id, "the same token and URLs give the same IDs")
 }
 
-// One member survives of three; started once with --force-new-cluster it is a cluster of its own with all that was committed.
+// One member survives of three; started once with --force-new-cluster it is a cluster of its own with all that was
+// committed.
 func TestForceNewCluster(t *testing.T) {
 	g := newGroup(t, 41, 3)
 	g.run(5 * time.Second)
