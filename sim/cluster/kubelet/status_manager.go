@@ -1,6 +1,8 @@
 package kubelet
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -326,8 +328,23 @@ func (m *statusManager) postOnce(p *sim.Proc, s *podStatus) (done, again bool) {
 	if err != nil {
 		return api.IsNotFound(err), false
 	}
+	m.tellGone(current)
 	delete(m.byUID, s.uid)
 	return true, false
+}
+
+// goneLate is from when on a deletion is told as one that only this kubelet could finish. chosen.
+const goneLate = 30 * time.Second
+
+// tellGone tells of a pod whose object had to wait for this kubelet longer than for its grace period.
+func (m *statusManager) tellGone(pod *corev1.Pod) {
+	late := m.kl.machine.Clock().Now().Sub(pod.DeletionTimestamp.Time)
+	if late < goneLate {
+		return
+	}
+	m.kl.scope.Emit(sim.Event{Level: storyFor(pod), Reason: "PodGone", Object: podEventName(pod),
+		Related: "node/" + m.kl.config.nodeName, Message: "the deleted pod " + pod.Name + " is gone at last, " +
+			late.Truncate(time.Second).String() + " after its grace period: only its kubelet could confirm that it ended"})
 }
 
 // resolved is the kubelet's own UID of an object of the API: the static pod's for its mirror.
