@@ -25,8 +25,8 @@ type Condition struct {
 	Clock  bool
 
 	program cel.Program
-	left    cel.Program // left side of a comparison, for details
-	seen    uint64      // sum of generations at the last evaluation, + 1
+	left    func() cel.Program // left side of a comparison, for details; compiled when one is wanted
+	seen    uint64             // sum of generations at the last evaluation, + 1
 	last    Value
 }
 
@@ -77,7 +77,11 @@ func (l *Language) Compile(text string) (*Condition, []Issue) {
 		return nil, []Issue{{0, err.Error()}}
 	}
 	c.program = program
-	c.left = l.leftSide(checked)
+	c.left = func() cel.Program {
+		side := l.leftSide(checked)
+		c.left = func() cel.Program { return side }
+		return side
+	}
 	return c, nil
 }
 
@@ -210,10 +214,11 @@ func (c *Condition) Explain(o *Observer) string {
 	if c.last.Err != "" {
 		return c.last.Err
 	}
-	if c.left == nil {
+	left := c.left()
+	if left == nil {
 		return ""
 	}
-	out, _, err := c.left.Eval(activation(o))
+	out, _, err := left.Eval(activation(o))
 	if err != nil {
 		return err.Error()
 	}
