@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,6 +29,8 @@ type LeaderElectionConfig struct {
 	ReleaseOnCancel bool
 	// FastPath renews without reading first (client-go from v0.30).
 	FastPath bool
+	// Reporter is the component that LeaderElection events name, "" for Name.
+	Reporter string
 }
 
 // DefaultLeaderElection returns component-base's defaults (config/v1alpha1/defaults.go, the same in every release):
@@ -72,7 +75,7 @@ func NewLeaderElector(p *hardware.Process, client api.Client, config LeaderElect
 	random := p.Scope().Rand(p.Machine().Name + "/" + p.Name + "/leader-election")
 	identity := p.Machine().Name + "_" + api.NewUUID(random)
 	elector := &LeaderElector{Identity: identity, config: config, process: p, kernel: p.Kernel(), client: client,
-		random: random, recorder: NewRecorder(client, config.Name).On("", p.Machine().Clock().Now)}
+		random: random, recorder: NewRecorder(client, cmp.Or(config.Reporter, config.Name)).On("", p.Machine().Clock().Now)}
 	lock, err := newResourceLock(client, config)
 	elector.lock = lock
 	return elector, err

@@ -52,6 +52,7 @@ func newFlags(release *api.Release) *flags {
 	f.leaderElection.ResourceLock = string(release.LeaderElectLock)
 	f.leaderElection.FastPath = release.LeaderElectFastPath
 	f.leaderElection.ReleaseOnCancel = release.SchedulerReleasesLock
+	f.leaderElection.Reporter = defaultSchedulerName
 	return f
 }
 
