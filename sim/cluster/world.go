@@ -188,16 +188,16 @@ func (w *world) running(store *mvcc.Store) bool {
 // descends reports whether a store has the history that was looked at: false after a restore from a snapshot.
 func (w *world) descends(store *mvcc.Store) bool { return store.Revision() >= w.looked }
 
-// touchKey touches the input that shows a key of etcd.
+// touchKey forgets the list that a key of etcd belongs to, and touches the input that shows it.
 func (w *world) touchKey(key string) {
+	for res := range w.objects { // any order: deletes the ones that fit
+		if strings.HasPrefix(key, res.Prefix) {
+			delete(w.objects, res)
+		}
+	}
 	for prefix, input := range w.inputs { // any order: at most one prefix fits
 		if strings.HasPrefix(key, prefix) {
 			w.changes.Touch(input)
-			for res := range w.objects { // any order: deletes the one that fits
-				if res.Prefix == prefix {
-					delete(w.objects, res)
-				}
-			}
 			return
 		}
 	}
