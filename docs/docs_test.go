@@ -69,7 +69,7 @@ func pathsIn(text string) []string {
 
 func TestPathsAreFoundInDocuments(t *testing.T) {
 	assert.Equal(t, []string{"sim/kernel.go", "docs/", "fidelity.md"},
-		pathsIn("see `sim/kernel.go`, `docs/`, `kubectl get`, `nodes`, `web/x` and [facts](fidelity.md#top), [k](https://k8s.io)"))
+		pathsIn("see `sim/kernel.go`, `docs/`, `kubectl get`, `nodes`, `web/x`, [facts](fidelity.md#top), [k](https://k8s.io)"))
 }
 
 // TestDocumentsSpeakOfTheProjectAlone: no path of one machine, nothing left to be filled in.
@@ -179,13 +179,14 @@ func fidelityTable(all []component) string {
 			dir = d
 			fmt.Fprintf(&b, "\n### %s\n\n| component | modelled | left out | source | file |\n|---|---|---|---|---|\n", dir)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | `%s` |\n", cell(c.name), cell(c.modelled), cell(c.left), cell(c.source), c.file)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | `%s` |\n", cell(c.name), cell(c.modelled), cell(c.left), cell(c.source),
+			c.file)
 	}
 	return b.String() + "\n"
 }
 
-// TestClaimsNameTheirScenarios: the last column of docs/claims.md is what the scenarios' files say, and no scenario names
-// a claim that does not exist.
+// TestClaimsNameTheirScenarios: the last column of docs/claims.md is what the scenarios' files say, and no scenario
+// names a claim that does not exist.
 func TestClaimsNameTheirScenarios(t *testing.T) {
 	shown := map[string][]string{}
 	for _, name := range scenarios.Builtins() {

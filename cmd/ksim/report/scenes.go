@@ -73,6 +73,7 @@ func Tell(run *Run) []Scene {
 		s.last = e.T
 	}
 	scenes = append(scenes, gone(m)...)
+	scenes = append(scenes, spared(m)...)
 	// A step stands before what happens at its very moment; scenes were begun in order of their first event.
 	slices.SortStableFunc(scenes, func(a, b *Scene) int {
 		if d := int(a.T - b.T); d != 0 || a.Act == b.Act {

@@ -136,6 +136,27 @@ func tellEviction(m *memory, s *Scene) []Line {
 	return lines
 }
 
+// spared makes a scene at the end of a run in which machines failed and no pod had to go: that is news, too.
+func spared(m *memory) []*Scene {
+	failed := 0
+	for _, c := range m.run.Changes {
+		switch {
+		case c.T <= m.run.Start:
+		case c.What == "machine" && c.State == "down":
+			failed++
+		case c.What == "node" && c.State != "True":
+			return nil
+		}
+	}
+	evicted := slices.ContainsFunc(m.run.Pods, func(p *PodLife) bool { return p.Marked != never })
+	if failed == 0 || evicted || len(m.run.Pods) == 0 {
+		return nil
+	}
+	return []*Scene{{T: m.run.Duration, Who: "pods", topic: &topic{tell: func(*memory, *Scene) []Line {
+		return []Line{{Explain, "to the end no node was marked NotReady and nobody was evicted"}}
+	}}}}
+}
+
 // stayers tells of the pods that are not evicted with the others.
 func (m *memory) stayers(node string, at sim.Time) []Line {
 	var daemons, waiting []string

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"ksim/sim"
 )
@@ -142,30 +143,32 @@ func WhyText(w io.Writer, run *Run, links []Link, style Style) {
 		if l.Aside {
 			tone = Explain
 		}
-		suffix := ""
-		if step := StepOf(run, l.Event); step != "" {
-			suffix = "▶ " + step
+		for _, line := range linkLines(style, prefix, Line{tone, text}, StepOf(run, l.Event)) {
+			fmt.Fprintln(w, line)
 		}
-		printLink(w, style, prefix, text, suffix, tone)
 	}
 }
 
-func printLink(w io.Writer, style Style, prefix, text, suffix string, tone Tone) {
-	lines := wrap(text, max(style.Width-len([]rune(prefix)), 24))
-	for i, line := range lines {
-		if i > 0 {
-			prefix = strings.Repeat(" ", len([]rune(prefix)))
-		}
-		if i == len(lines)-1 && suffix != "" {
-			if len([]rune(prefix+line+suffix))+3 <= style.Width {
-				line = style.paint(tone, line) + "   " + style.paint(Act, suffix)
-				fmt.Fprintln(w, prefix+line)
-				return
-			}
-			defer fmt.Fprintln(w, strings.Repeat(" ", len([]rune(prefix)))+style.paint(Act, suffix))
-		}
-		fmt.Fprintln(w, prefix+style.paint(tone, line))
+// linkLines lays out one link behind its prefix; the command that did it stands at the end where it fits, else below.
+func linkLines(style Style, prefix string, what Line, step string) []string {
+	indent := utf8.RuneCountInString(prefix)
+	blank := strings.Repeat(" ", indent)
+	var lines []string
+	room := 0
+	for _, line := range wrap(what.Text, max(style.Width-indent, 24)) {
+		room = style.Width - indent - utf8.RuneCountInString(line)
+		lines = append(lines, prefix+style.paint(what.Tone, line))
+		prefix = blank
 	}
+	if step == "" {
+		return lines
+	}
+	step = "▶ " + step
+	if utf8.RuneCountInString(step)+3 <= room {
+		lines[len(lines)-1] += "   " + style.paint(Act, step)
+		return lines
+	}
+	return append(lines, blank+style.paint(Act, step))
 }
 
 // explain says an event for a reader of a chain: what, by whom, where.
