@@ -170,8 +170,9 @@ func (r *Runtime) changed() {
 	}
 }
 
-// Subscribe has fn called in scope s whenever a container or sandbox of a pod starts, ends or is removed: what a poll
-// would find is computed from it by whoever polls. It is not called while the kubelet is dead or frozen.
+// Subscribe has fn called at once whenever a container or sandbox of a pod starts or ends, until scope s dies: what a
+// poll would find is computed from it by whoever polls. fn must only schedule, because it also runs while s is
+// frozen.
 func (r *Runtime) Subscribe(s *sim.Scope, fn func(uid types.UID)) {
 	sub := &subscription{s, fn}
 	r.listener = append(r.listener, sub)

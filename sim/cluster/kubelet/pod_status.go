@@ -51,13 +51,11 @@ type statusMaker struct {
 
 // keepPhase sees that a phase never leaves Failed or Succeeded, and that its reason stays.
 func (c *statusMaker) keepPhase(s *corev1.PodStatus) {
-	if !terminalPhase(s.Phase) {
-		switch {
-		case terminalPhase(c.old.Phase):
-			s.Phase = c.old.Phase
-		case terminalPhase(c.pod.Status.Phase):
-			s.Phase = c.pod.Status.Phase
-		}
+	switch {
+	case terminalPhase(c.old.Phase) && !isStatic(c.pod):
+		s.Phase = c.old.Phase
+	case !terminalPhase(s.Phase) && terminalPhase(c.pod.Status.Phase):
+		s.Phase = c.pod.Status.Phase
 	}
 	if terminalPhase(c.pod.Status.Phase) && !isStatic(c.pod) {
 		s.Phase = c.pod.Status.Phase
