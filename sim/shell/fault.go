@@ -48,6 +48,15 @@ func faultVerbs() []faultVerb {
 	}
 }
 
+// FaultHelp returns usage and help of every fault, a pair of each.
+func FaultHelp() [][2]string {
+	var all [][2]string
+	for _, v := range faultVerbs() {
+		all = append(all, [2]string{v.usage, v.help})
+	}
+	return all
+}
+
 // defaultAway is how long a reboot takes unless --for says so. chosen: the example of the command language.
 const defaultAway = 90 * time.Second
 
