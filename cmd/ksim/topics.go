@@ -1,10 +1,22 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"ksim/sim/shell"
 )
+
+// faultList sets out what the command language knows of faults.
+func faultList() string {
+	var b strings.Builder
+	for _, fault := range shell.FaultHelp() {
+		fmt.Fprintf(&b, "  %s\n      %s\n", fault[0], fault[1])
+	}
+	return b.String()
+}
 
 // newTopics makes the help pages that are about no command: `ksim help exit-codes`.
 func newTopics() []*cobra.Command {
@@ -31,28 +43,9 @@ cause; "ksim why" walks from one to its causes.
 The digest is the SHA-256 of the whole trace. The same scenario, seed and version
 give the same digest, on any machine.`),
 		topic("faults", "What the outside world can do to a cluster", `
-A step's run: may hold any of these, alone or in a script.
+A step's run: may hold any of these, alone or in a script:
 
-  fault crash TARGET...                 power off: disks survive, unsynced
-                                        writes do not
-  fault start TARGET...                 power on
-  fault reboot TARGET [--for 90s]       clean shutdown, and start after that
-  fault kill COMPONENT@TARGET           SIGKILL of a process; its supervisor
-                                        restarts it
-  fault kill pod/NAME [-n NS]           the pod's container crashes
-  fault pause COMPONENT@TARGET|TARGET --for 60s
-                                        SIGSTOP, then SIGCONT
-  fault isolate TARGET...               cut from every other machine
-  fault partition A,B C,D [--one-way] [--reject]
-                                        the two groups cannot reach each other
-  fault slow-link A B 200ms [--jitter 50ms]
-  fault drop-link A B 20%
-  fault slow-disk TARGET 500ms          fsync takes that long
-  fault full-disk TARGET                no space left
-  fault lose-disk TARGET                its content is gone
-  fault skew-clock TARGET 30s           its wall clock jumps
-  fault heal [TARGET...]                ends network, disk and clock faults
-
+`+faultList()+`
 A TARGET is a machine (worker-1), zone/a, role/worker, role/control-plane,
 role/etcd, etcd/leader, etcd/followers, or holder/kube-scheduler: the machine
 that holds that lock now.`),
