@@ -32,7 +32,6 @@ var exceptions = []exception{
 	{"sim/raft/election.go", "virtual-time", "unsafe", 0, "raft's election timeouts are a private field of the library"},
 	{"sim/raft/mvcc/store.go", "virtual-time", "unsafe", 0, "keys as strings without copying bytes that never change"},
 	{"sim/raft", "package-size", "", 32, "etcd is one program: the loop, the peers, the front, the client"},
-	{"sim/cluster/kubelet", "package-size", "", 22, "one program: one file for each of its parts, all around the same pods"},
 	{"sim/controlplane/apiserver", "package-size", "", 25, "one program, whose verbs, caches and hooks share its storage"},
 	{"sim/controlplane/controllers", "package-size", "", 26, "one file per controller, as upstream has one package"},
 	{"sim/controlplane/scheduler/plugins", "package-size", "", 16, "one file per plugin, as upstream has one package"},
