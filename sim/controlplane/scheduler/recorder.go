@@ -46,6 +46,7 @@ type eventRecorder struct {
 	limiter  limiter
 	instance string
 	now      func() time.Time
+	started  time.Time
 	legacy   *controlplane.Recorder // before v1.19
 
 	cache map[recordKey]*corev1.Event
@@ -61,7 +62,7 @@ type recordKey struct {
 func newEventRecorder(s *Scheduler, host string) *eventRecorder {
 	r := &eventRecorder{client: s.client, kernel: s.kernel, random: s.scope.Rand(s.scope.Path() + "/events"),
 		limiter: newLimiter(s.scope, s.options.QPS, s.options.Burst), instance: defaultSchedulerName + "-" + host, now: s.now,
-		cache: map[recordKey]*corev1.Event{}}
+		started: s.now(), cache: map[recordKey]*corev1.Event{}}
 	if s.features.Minor < 19 {
 		r.legacy = controlplane.NewRecorder(s.client, defaultSchedulerName).On("", s.now)
 	}
@@ -94,7 +95,7 @@ func (r *eventRecorder) recordToSink(e *record) {
 		key.related = string(e.related.UID)
 	}
 	known := r.cache[key]
-	if known == nil {
+	if known == nil || r.finished(known, now) {
 		event := r.event(e, now)
 		r.cache[key] = event
 		r.order = append(r.order, key)
@@ -138,22 +139,30 @@ func (r *eventRecorder) sendSeries(event *corev1.Event) {
 		PatchType: types.StrategicMergePatchType, Patch: patch}, event)
 }
 
-// finishSeries forgets what was not said again for long; the last count of a series is written. Upstream looks each
-// 6 min; here it happens when the next event is recorded.
+// finished reports whether an event was not said again for 6 min when upstream looked, which it does each 6 min.
+func (r *eventRecorder) finished(event *corev1.Event, now time.Time) bool {
+	last := event.EventTime.Time
+	if event.Series != nil {
+		last = event.Series.LastObservedTime.Time
+	}
+	looked := r.started.Add(now.Sub(r.started).Truncate(seriesFinish))
+	return looked.Sub(last) > seriesFinish
+}
+
+// finishSeries forgets events that are finished, the oldest first; the last count of a series is written. It happens
+// when the next event is recorded.
 func (r *eventRecorder) finishSeries(now time.Time) {
 	for len(r.order) > 0 {
 		event := r.cache[r.order[0]]
-		last := event.EventTime.Time
-		if event.Series != nil {
-			last = event.Series.LastObservedTime.Time
+		if event != nil {
+			if !r.finished(event, now) {
+				return
+			}
+			if event.Series != nil && event.Series.Count > 2 {
+				r.sendSeries(event)
+			}
+			delete(r.cache, r.order[0])
 		}
-		if now.Sub(last) < seriesFinish {
-			return
-		}
-		if event.Series != nil && event.Series.Count > 2 {
-			r.sendSeries(event)
-		}
-		delete(r.cache, r.order[0])
 		r.order[0] = recordKey{}
 		r.order = r.order[1:]
 	}
