@@ -40,7 +40,8 @@ type world struct {
 	cluster *Cluster
 	changes truth.Changes
 	codec   *api.Codec
-	seen    uint64 // the data centre's changes
+	// The data centre's changes that were looked at.
+	machines, inside uint64
 
 	members []member
 	ready   []truth.Ready
@@ -61,7 +62,7 @@ type member struct {
 }
 
 func newWorld(c *Cluster) *world {
-	w := &world{cluster: c, codec: api.NewCodec(), seen: ^uint64(0), inputs: map[string]truth.Input{},
+	w := &world{cluster: c, codec: api.NewCodec(), machines: ^uint64(0), inputs: map[string]truth.Input{},
 		objects: map[*api.Resource][]api.Object{}}
 	for _, res := range api.Resources() {
 		if input, ok := truth.InputOf(res.Plural); ok {
@@ -77,12 +78,14 @@ func (w *world) Changes() *truth.Changes { return &w.changes }
 
 // look brings the view up to date after an event, and checks what no run may break.
 func (w *world) look() error {
-	now := w.cluster.dc.Changes()
-	if w.seen == now {
+	machines, inside := w.cluster.dc.Changes()
+	if w.machines == machines && w.inside == inside {
 		return nil
 	}
-	w.seen = now
-	w.changes.Touch(truth.Machines)
+	if w.machines != machines {
+		w.changes.Touch(truth.Machines)
+	}
+	w.machines, w.inside = machines, inside
 	var ready []truth.Ready
 	members := make([]member, 0, len(w.members))
 	for _, h := range w.cluster.core {

@@ -14,7 +14,8 @@ type Datacenter struct {
 	machines []*Machine
 	byName   map[string]*Machine // by name and by address
 	net      network
-	changes  uint64
+	changes  uint64 // of power and processes
+	inside   uint64 // of what processes publish
 }
 
 // NetworkConfig says how the network behaves without faults. Times are one-way.
@@ -43,9 +44,9 @@ func New(k *sim.Kernel, config NetworkConfig) *Datacenter {
 // Kernel returns the kernel.
 func (d *Datacenter) Kernel() *sim.Kernel { return d.kernel }
 
-// Changes counts what has changed for observers: power, processes, and what processes say has changed inside them
-// (Process.Changed). While it stays the same, so does what an observer sees.
-func (d *Datacenter) Changes() uint64 { return d.changes }
+// Changes counts, for observers, changes of power and processes, and what processes say has changed inside them
+// (Process.Changed). While a count stays the same, so does what an observer sees.
+func (d *Datacenter) Changes() (machines, inside uint64) { return d.changes, d.inside }
 
 // AddMachine adds a machine, switched off. Names are unique.
 func (d *Datacenter) AddMachine(spec MachineSpec) *Machine {

@@ -89,7 +89,7 @@ func (p *Process) Go(name string, body func(*sim.Proc)) *sim.Proc { return p.sco
 func (p *Process) Publish(view any) { p.view = view }
 
 // Changed tells observers that what the process published has changed.
-func (p *Process) Changed() { p.machine.touch() }
+func (p *Process) Changed() { p.machine.dc.inside++ }
 
 // View returns what the process published, nil once it has ended.
 func (p *Process) View() any {
