@@ -106,6 +106,15 @@ type Health struct {
 // taken.
 func ListenHealth(p *hardware.Process, port int, check func() error) *Health {
 	h := &Health{check: check}
+	h.Listen(p, port)
+	return h
+}
+
+// Listen opens a further port with the same answers: the insecure one of older releases. 0 is none.
+func (h *Health) Listen(p *hardware.Process, port int) {
+	if port == 0 || !p.Alive() {
+		return
+	}
 	_, err := p.Serve(port, func(call *hardware.Call) {
 		if h.serving {
 			h.answer(call)
@@ -116,7 +125,6 @@ func ListenHealth(p *hardware.Process, port int, check func() error) *Health {
 	if err != nil {
 		p.Exit(1, "failed to create listener: "+err.Error())
 	}
-	return h
 }
 
 // Serve begins to answer.

@@ -75,6 +75,7 @@ func Main(p *hardware.Process, argv []string, version string) {
 	}
 	config.UserAgent = "kube-controller-manager/" + release.Version()
 	health := controlplane.ListenHealth(p, options.SecurePort, func() error { return nil })
+	health.Listen(p, options.InsecurePort)
 	if !p.Alive() {
 		return
 	}

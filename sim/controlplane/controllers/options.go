@@ -15,6 +15,7 @@ type Options struct {
 	Master                   string
 	AuthenticationKubeconfig string
 	SecurePort               int
+	InsecurePort             int // of releases that have it; 0: none
 	LeaderElect              bool
 	LeaderElection           controlplane.LeaderElectionConfig
 
@@ -91,6 +92,9 @@ func (o *Options) flags(release *api.Release) *controlplane.Flags {
 	f.StringVar(&o.Master, "master", "", "")
 	f.StringVar(&o.AuthenticationKubeconfig, "authentication-kubeconfig", "", "")
 	f.IntVar(&o.SecurePort, "secure-port", o.SecurePort, "")
+	if release.HasFlag("kube-controller-manager", "port") {
+		f.IntVar(&o.InsecurePort, "port", 10252, "") // K@1.16:pkg/master/ports InsecureKubeControllerManagerPort
+	}
 	controlplane.AddLeaderElectionFlags(f, &o.LeaderElect, &o.LeaderElection)
 	f.DurationVar(&o.NodeMonitorPeriod, "node-monitor-period", o.NodeMonitorPeriod, "")
 	f.DurationVar(&o.NodeMonitorGracePeriod, "node-monitor-grace-period", o.NodeMonitorGracePeriod, "")
@@ -160,10 +164,8 @@ func acceptOtherFlags(f *controlplane.Flags, release *api.Release) {
 		"show-hidden-metrics-for-version", "tls-cert-file", "tls-cipher-suites", "tls-min-version", "tls-private-key-file",
 		"unsupported-kube-api-over-localhost", "version", "vmodule", "controller-shutdown-timeout")
 	f.CountP("v", "v", "")
-	for _, name := range []string{"port", "address"} {
-		if release.HasFlag("kube-controller-manager", name) {
-			f.Accept(name)
-		}
+	if release.HasFlag("kube-controller-manager", "address") {
+		f.Accept("address")
 	}
 }
 

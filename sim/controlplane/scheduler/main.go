@@ -21,10 +21,14 @@ import (
 // securePort is where health is served (pkg/scheduler/apis/config DefaultKubeSchedulerPort).
 const securePort = 10259
 
+// insecurePort is where older releases serve it too, by default (K@1.16:pkg/master/ports InsecureSchedulerPort).
+const insecurePort = 10251
+
 type flags struct {
 	Options
 	kubeconfig, master, authentication, config string
 	port                                       int
+	insecurePort                               int // of releases that have it; 0: none
 	leaderElect                                bool
 	leaderElection                             controlplane.LeaderElectionConfig
 }
@@ -64,6 +68,9 @@ func (f *flags) set(release *api.Release) *controlplane.Flags {
 	set.StringVar(&f.authentication, "authentication-kubeconfig", "", "")
 	set.StringVar(&f.config, "config", "", "")
 	set.IntVar(&f.port, "secure-port", f.port, "")
+	if release.HasFlag("kube-scheduler", "port") {
+		set.IntVar(&f.insecurePort, "port", insecurePort, "")
+	}
 	set.Var(&f.QPS, "kube-api-qps", "")
 	set.IntVar(&f.Burst, "kube-api-burst", f.Burst, "")
 	if release.Minor >= 24 {
@@ -83,10 +90,13 @@ func (f *flags) set(release *api.Release) *controlplane.Flags {
 		"requestheader-uid-headers", "show-hidden-metrics-for-version", "tls-cert-file", "tls-cipher-suites",
 		"tls-curve-preferences", "tls-min-version", "tls-private-key-file", "tls-sni-cert-key", "v", "vmodule",
 		"write-config-to")
+	if release.HasFlag("kube-scheduler", "address") {
+		set.Accept("address")
+	}
 	if release.Minor < 26 { // klog's own, and those of the insecure port and of policies
 		set.AcceptSwitches("logtostderr", "alsologtostderr", "add-dir-header", "skip-headers", "skip-log-headers",
 			"one-output", "use-legacy-policy-config")
-		set.Accept("address", "port", "algorithm-provider", "policy-config-file", "policy-configmap",
+		set.Accept("algorithm-provider", "policy-config-file", "policy-configmap",
 			"policy-configmap-namespace", "scheduler-name", "hard-pod-affinity-symmetric-weight", "lock-object-name",
 			"lock-object-namespace", "log-backtrace-at", "log-dir", "log-file", "log-file-max-size", "stderrthreshold",
 			"experimental-logging-sanitization")
@@ -112,6 +122,7 @@ func Main(p *hardware.Process, argv []string, version string) {
 	}
 	config.UserAgent = "kube-scheduler/" + release.Version()
 	health := controlplane.ListenHealth(p, f.port, func() error { return nil })
+	health.Listen(p, f.insecurePort)
 	if !p.Alive() {
 		return
 	}
