@@ -23,18 +23,27 @@ const (
 	stashed   = -2 // due, but its scope is frozen
 )
 
-// eventHeap is a 4-ary heap ordered by (at, seq). It is written by hand because container/heap boxes every event.
-type eventHeap struct{ items []*event }
+// eventHeap is a 4-ary heap ordered by (at, seq). It is written by hand because container/heap boxes every event; the keys
+// lie in the heap itself, so that comparing does not touch the events.
+type eventHeap struct{ items []heapItem }
+
+type heapItem struct {
+	at  Time
+	seq uint64
+	e   *event
+}
+
+func (a *heapItem) before(b *heapItem) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
 
 func before(a, b *event) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
 
 func (h *eventHeap) push(e *event) {
-	h.items = append(h.items, e)
-	h.up(len(h.items)-1, e)
+	h.items = append(h.items, heapItem{})
+	h.up(len(h.items)-1, heapItem{e.at, e.seq, e})
 }
 
 func (h *eventHeap) pop() *event {
-	top := h.items[0]
+	top := h.items[0].e
 	h.remove(top)
 	return top
 }
@@ -45,9 +54,9 @@ func (h *eventHeap) remove(e *event) {
 	e.index = notQueued
 	last := len(h.items) - 1
 	moved := h.items[last]
-	h.items[last] = nil
+	h.items[last] = heapItem{}
 	h.items = h.items[:last]
-	if moved == e {
+	if moved.e == e {
 		return
 	}
 	if !h.up(place, moved) {
@@ -55,24 +64,24 @@ func (h *eventHeap) remove(e *event) {
 	}
 }
 
-// up moves e, meant for place i, towards the root; it reports whether e moved.
-func (h *eventHeap) up(i int, e *event) bool {
+// up moves an item, meant for place i, towards the root; it reports whether it moved.
+func (h *eventHeap) up(i int, item heapItem) bool {
 	start := i
 	for i > 0 {
 		parent := (i - 1) / 4
-		if !before(e, h.items[parent]) {
+		if !item.before(&h.items[parent]) {
 			break
 		}
 		h.items[i] = h.items[parent]
-		h.items[i].index = i
+		h.items[i].e.index = i
 		i = parent
 	}
-	h.items[i] = e
-	e.index = i
+	h.items[i] = item
+	item.e.index = i
 	return i != start
 }
 
-func (h *eventHeap) down(i int, e *event) {
+func (h *eventHeap) down(i int, item heapItem) {
 	for {
 		first := 4*i + 1
 		if first >= len(h.items) {
@@ -80,17 +89,17 @@ func (h *eventHeap) down(i int, e *event) {
 		}
 		least := first
 		for child := first + 1; child < first+4 && child < len(h.items); child++ {
-			if before(h.items[child], h.items[least]) {
+			if h.items[child].before(&h.items[least]) {
 				least = child
 			}
 		}
-		if !before(h.items[least], e) {
+		if !h.items[least].before(&item) {
 			break
 		}
 		h.items[i] = h.items[least]
-		h.items[i].index = i
+		h.items[i].e.index = i
 		i = least
 	}
-	h.items[i] = e
-	e.index = i
+	h.items[i] = item
+	item.e.index = i
 }

@@ -45,9 +45,9 @@ func TestQueueRunsInOrderOfTimeThenScheduling(t *testing.T) {
 			},
 			"": func(t *rapid.T) {
 				require.Len(t, heap.items, len(model))
-				for i, e := range heap.items {
-					require.Equal(t, i, e.index)
-					require.False(t, i > 0 && before(e, heap.items[(i-1)/4]), "a child before its parent")
+				for i, item := range heap.items {
+					require.Equal(t, i, item.e.index)
+					require.False(t, i > 0 && before(item.e, heap.items[(i-1)/4].e), "a child before its parent")
 				}
 			},
 		})

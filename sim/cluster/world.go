@@ -37,11 +37,10 @@ var electedComponents = [...]string{"kube-controller-manager", "kube-scheduler"}
 // world is the observer's view of the cluster. It looks at the processes' published views whenever one of them may have
 // changed, and never touches anything.
 type world struct {
-	cluster *Cluster
-	changes truth.Changes
-	codec   *api.Codec
-	// The data centre's changes that were looked at.
-	machines, inside uint64
+	cluster  *Cluster
+	changes  truth.Changes
+	codec    *api.Codec
+	machines uint64 // the data centre's changes that were looked at
 
 	members []member
 	ready   []truth.Ready
@@ -78,46 +77,95 @@ func (w *world) Changes() *truth.Changes { return &w.changes }
 
 // look brings the view up to date after an event, and checks what no run may break.
 func (w *world) look() error {
-	machines, inside := w.cluster.dc.Changes()
-	if w.machines == machines && w.inside == inside {
-		return nil
-	}
-	if w.machines != machines {
+	machines, changed := w.cluster.dc.Changes(), w.cluster.dc.Changed()
+	switch {
+	case w.machines != machines:
+		w.machines = machines
 		w.changes.Touch(truth.Machines)
-	}
-	w.machines, w.inside = machines, inside
-	var ready []truth.Ready
-	members := make([]member, 0, len(w.members))
-	for _, h := range w.cluster.core {
-		if h.Role == spec.RoleControlPlane {
-			ready = append(ready, w.lookAtControlPlane(h))
-		}
-		if h.Member {
-			members = append(members, lookAtMember(h))
+		w.lookAtAll()
+	case len(changed) == 0:
+		return nil
+	default:
+		for _, p := range changed {
+			if h := w.cluster.byName[p.Machine().Name]; h != nil && p.Alive() {
+				w.lookAtProcess(h, p)
+			}
 		}
 	}
-	w.note(members, ready)
+	w.followStore()
 	return w.oneLeaderATerm()
 }
 
-func (w *world) lookAtControlPlane(h *host) truth.Ready {
-	ready := truth.Ready{Machine: h.Name}
-	for _, p := range h.machine.Processes() {
-		if v, ok := p.View().(readyView); ok && p.Name == "kube-apiserver" {
-			ready.Ready = v.Ready() && !p.Stopped() && !h.machine.Frozen()
+// lookAtAll looks at every process that observers see something of, and at those that are gone.
+func (w *world) lookAtAll() {
+	for _, h := range w.cluster.core {
+		running := map[string]*hardware.Process{}
+		for _, p := range h.machine.Processes() {
+			running[p.Name] = p
+			w.lookAtProcess(h, p)
+		}
+		if h.Member && running["etcd"] == nil {
+			w.noteMember(h, member{Member: truth.Member{Name: h.Name, Machine: h.Name}, machine: h.machine})
+		}
+		if h.Role != spec.RoleControlPlane {
+			continue
+		}
+		if running["kube-apiserver"] == nil {
+			w.noteReady(h, false)
 		}
 		for i, name := range electedComponents {
-			if v, ok := p.View().(leaderView); ok && p.Name == name {
+			if running[name] == nil {
+				w.noteLeader(i, h.Name, false)
+			}
+		}
+	}
+}
+
+// lookAtProcess looks at what a running process publishes.
+func (w *world) lookAtProcess(h *host, p *hardware.Process) {
+	switch v := p.View().(type) {
+	case memberView:
+		w.noteMember(h, member{Member: truth.Member{Name: h.Name, Machine: h.Name, Up: true, Role: v.Role(), Term: v.Term(),
+			Commit: v.Commit(), Applied: v.Applied()}, machine: h.machine, process: p, store: v.Store(), id: v.ClusterID()})
+	case readyView:
+		w.noteReady(h, v.Ready() && !p.Stopped() && !h.machine.Frozen())
+	case leaderView:
+		for i, name := range electedComponents {
+			if name == p.Name {
 				w.noteLeader(i, h.Name, v.IsLeader())
 			}
 		}
 	}
-	for i, name := range electedComponents {
-		if !slices.ContainsFunc(h.machine.Processes(), func(p *hardware.Process) bool { return p.Name == name }) {
-			w.noteLeader(i, h.Name, false)
+}
+
+func (w *world) noteMember(h *host, now member) {
+	for i := range w.members {
+		if m := &w.members[i]; m.Name == h.Name {
+			if m.Member != now.Member || m.id != now.id {
+				w.changes.Touch(truth.EtcdState)
+			}
+			*m = now
+			return
 		}
 	}
-	return ready
+	w.members = append(w.members, now)
+	w.changes.Touch(truth.EtcdState)
+}
+
+func (w *world) noteReady(h *host, ready bool) {
+	now := truth.Ready{Machine: h.Name, Ready: ready}
+	for i := range w.ready {
+		if w.ready[i].Machine == h.Name {
+			if w.ready[i] != now {
+				w.ready = slices.Clone(w.ready)
+				w.ready[i] = now
+				w.changes.Touch(truth.APIReadyState)
+			}
+			return
+		}
+	}
+	w.ready = append(w.ready, now)
+	w.changes.Touch(truth.APIReadyState)
 }
 
 // noteLeader keeps the sorted list of machines whose instance of a component leads.
@@ -135,30 +183,11 @@ func (w *world) noteLeader(component int, machine string, leads bool) {
 	w.changes.Touch(truth.LeadersState)
 }
 
-func lookAtMember(h *host) member {
-	m := member{Member: truth.Member{Name: h.Name, Machine: h.Name}, machine: h.machine}
-	for _, p := range h.machine.Processes() {
-		if v, ok := p.View().(memberView); ok && p.Name == "etcd" {
-			m.process, m.store, m.id = p, v.Store(), v.ClusterID()
-			m.Member = truth.Member{Name: h.Name, Machine: h.Name, Up: true, Role: v.Role(), Term: v.Term(), Commit: v.Commit(),
-				Applied: v.Applied()}
-		}
-	}
-	return m
-}
-
-// note compares what was seen with what is known, and touches the inputs that differ.
-func (w *world) note(members []member, ready []truth.Ready) {
-	if !slices.EqualFunc(members, w.members, func(a, b member) bool { return a.Member == b.Member && a.id == b.id }) {
-		w.changes.Touch(truth.EtcdState)
-	}
-	w.members = members
-	if !slices.Equal(ready, w.ready) {
-		w.changes.Touch(truth.APIReadyState)
-	}
-	w.ready = ready
+// followStore finds the most advanced member's store, and touches the inputs of the keys that changed in it.
+func (w *world) followStore() {
 	store := w.newest
-	for _, m := range members {
+	for i := range w.members {
+		m := &w.members[i]
 		if m.store != nil && (store == nil || m.store.Revision() > store.Revision() || !w.running(store)) {
 			store = m.store
 		}

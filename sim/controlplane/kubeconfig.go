@@ -12,12 +12,9 @@ import (
 // certificates, tokens, several clusters in one file.
 
 type kubeconfig struct {
-	APIVersion     string         `json:"apiVersion"`
-	Kind           string         `json:"kind"`
 	CurrentContext string         `json:"current-context"`
 	Clusters       []namedCluster `json:"clusters"`
 	Contexts       []namedContext `json:"contexts"`
-	Users          []namedUser    `json:"users"`
 }
 
 type namedCluster struct {
@@ -35,25 +32,29 @@ type namedContext struct {
 	} `json:"context"`
 }
 
-type namedUser struct {
-	Name string   `json:"name"`
-	User struct{} `json:"user"`
-}
-
 // Kubeconfig returns a kubeconfig file as kubeadm writes it, for a user of that name at that server
 // (https://lb-1:6443).
 func Kubeconfig(server, user string) []byte {
-	config := kubeconfig{APIVersion: "v1", Kind: "Config", CurrentContext: user + "@kubernetes",
-		Clusters: []namedCluster{{Name: "kubernetes"}}, Contexts: []namedContext{{Name: user + "@kubernetes"}},
-		Users: []namedUser{{Name: user}}}
-	config.Clusters[0].Cluster.Server = server
-	config.Contexts[0].Context.Cluster, config.Contexts[0].Context.User = "kubernetes", user
-	text, err := yaml.Marshal(config)
-	if err != nil {
-		panic(err) // a struct of strings has a form in YAML
-	}
-	return text
+	return []byte(fmt.Sprintf(kubeconfigText, server, user))
 }
+
+// kubeconfigText is a kubeconfig as sigs.k8s.io/yaml writes it: keys sorted.
+const kubeconfigText = `apiVersion: v1
+clusters:
+- cluster:
+    server: %[1]s
+  name: kubernetes
+contexts:
+- context:
+    cluster: kubernetes
+    user: %[2]s
+  name: %[2]s@kubernetes
+current-context: %[2]s@kubernetes
+kind: Config
+users:
+- name: %[2]s
+  user: {}
+`
 
 // ReadKubeconfig reads a kubeconfig file of the process's machine: the server and the user of its current context.
 // Errors: no such file, no YAML, no such context.

@@ -14,8 +14,9 @@ type Datacenter struct {
 	machines []*Machine
 	byName   map[string]*Machine // by name and by address
 	net      network
-	changes  uint64 // of power and processes
-	inside   uint64 // of what processes publish
+	changes  uint64     // of power and processes
+	changed  []*Process // that say that what they publish has changed
+	spare    []*Process
 }
 
 // NetworkConfig says how the network behaves without faults. Times are one-way.
@@ -44,9 +45,19 @@ func New(k *sim.Kernel, config NetworkConfig) *Datacenter {
 // Kernel returns the kernel.
 func (d *Datacenter) Kernel() *sim.Kernel { return d.kernel }
 
-// Changes counts, for observers, changes of power and processes, and what processes say has changed inside them
-// (Process.Changed). While a count stays the same, so does what an observer sees.
-func (d *Datacenter) Changes() (machines, inside uint64) { return d.changes, d.inside }
+// Changes counts, for observers, changes of power and processes. While it stays the same, so do Up and Processes.
+func (d *Datacenter) Changes() uint64 { return d.changes }
+
+// Changed returns the processes that have said since the last call that something changed inside them
+// (Process.Changed). There is one observer at most. The slice is used again by the next call.
+func (d *Datacenter) Changed() []*Process {
+	changed := d.changed
+	d.changed, d.spare = d.spare[:0], changed
+	for _, p := range changed {
+		p.changed = false
+	}
+	return changed
+}
 
 // AddMachine adds a machine, switched off. Names are unique.
 func (d *Datacenter) AddMachine(spec MachineSpec) *Machine {

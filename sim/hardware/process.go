@@ -20,6 +20,7 @@ type Process struct {
 	status  ExitStatus
 	ends    []*Conn // its ends of connections
 	view    any
+	changed bool // it is in the data centre's list
 }
 
 type exitWaiter struct {
@@ -89,7 +90,12 @@ func (p *Process) Go(name string, body func(*sim.Proc)) *sim.Proc { return p.sco
 func (p *Process) Publish(view any) { p.view = view }
 
 // Changed tells observers that what the process published has changed.
-func (p *Process) Changed() { p.machine.dc.inside++ }
+func (p *Process) Changed() {
+	if !p.changed {
+		p.changed = true
+		p.machine.dc.changed = append(p.machine.dc.changed, p)
+	}
+}
 
 // View returns what the process published, nil once it has ended.
 func (p *Process) View() any {

@@ -36,9 +36,9 @@ func (s *Server) health(path string, done func(*HealthResponse)) {
 			s.cluster.version, storageVersion(s.config.Version))})
 	case at == "/health":
 		s.oldHealth(values, done)
-	case at == "/livez" && s.hasLivez():
+	case at == "/livez" && s.livez:
 		s.checks(at, values, []healthCheck{{"serializable_read", s.readCheck(true)}}, done)
-	case at == "/readyz" && s.hasLivez():
+	case at == "/readyz" && s.livez:
 		s.checks(at, values, []healthCheck{
 			{"data_corruption", func(done func(error)) { done(s.corruption()) }},
 			{"serializable_read", s.readCheck(true)},
@@ -50,10 +50,10 @@ func (s *Server) health(path string, done func(*HealthResponse)) {
 	}
 }
 
-// hasLivez reports whether the release has /livez and /readyz: from 3.4.29 and 3.5.11 on.
-func (s *Server) hasLivez() bool {
+// hasLivez reports whether an etcd version has /livez and /readyz: from 3.4.29 and 3.5.11 on.
+func hasLivez(version string) bool {
 	var major, minor, patch int
-	if n, _ := fmt.Sscanf(s.config.Version, "%d.%d.%d", &major, &minor, &patch); n != 3 {
+	if n, _ := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch); n != 3 {
 		return true
 	}
 	switch {

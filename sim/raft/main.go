@@ -30,7 +30,7 @@ func Main(p *hardware.Process, argv []string) {
 		p.Exit(2, err.Error())
 		return
 	}
-	s.config = config
+	s.config, s.livez = config, hasLivez(config.Version)
 	if err != nil {
 		log.warn("failed to verify flags error:%s", err)
 		if err == errUnsetAdvertise {

@@ -19,6 +19,7 @@ type Server struct {
 	scope   *sim.Scope
 	kernel  *sim.Kernel
 	config  *Config
+	livez   bool // the release has /livez and /readyz
 	log     *memberLog
 	id      uint64
 	cluster *membership
