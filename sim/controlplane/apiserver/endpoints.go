@@ -22,6 +22,7 @@ import (
 
 const (
 	masterLeases     = "/registry/masterleases/"
+	peerLeases       = "/registry/peerserverleases/"
 	endpointInterval = 10 * time.Second // pkg/controlplane/apiserver/config.go DefaultEndpointReconcilerInterval
 	endpointTTL      = 15 * time.Second // DefaultEndpointReconcilerTTL
 	serviceName      = "kubernetes"
@@ -234,24 +235,15 @@ func (e *endpointReconciler) ensureService(p *sim.Proc) error {
 	return err
 }
 
-// leave takes the server out of the endpoints, in at most that time.
-func (e *endpointReconciler) leave(p *sim.Proc, within time.Duration) {
+// leave takes the server out of the endpoints.
+func (e *endpointReconciler) leave(p *sim.Proc) {
 	e.stopped = true
-	if e.server.etcd == nil {
-		return
-	}
-	done := sim.NewFuture[struct{}]()
-	e.server.scope.Go("leave endpoints", func(p *sim.Proc) {
+	e.server.hook(p, "leave endpoints", func(p *sim.Proc) {
 		for e.busy {
 			e.free.Wait(p, sim.Forever)
 		}
-		s := e.server
-		_, err := s.etcd.Txn(p, &raft.TxnRequest{Success: []raft.RequestOp{{DeleteRange: &raft.DeleteRangeRequest{
-			Key: []byte(masterLeases + s.options.advertiseAddress)}}}}, within)
-		if err == nil {
+		if e.server.forget(p, masterLeases+e.server.options.advertiseAddress) == nil {
 			_ = e.reconcile(p) // nobody is left to try again
 		}
-		done.Resolve(struct{}{}, nil)
 	})
-	_, _ = done.Await(p, within) // it goes on shutting down either way
 }

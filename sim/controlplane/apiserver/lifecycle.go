@@ -21,7 +21,7 @@ const (
 	portOpen             = 60
 	serveMin, serveMax   = 420, 560
 	rolesMin, rolesMax   = 640, 920
-	shutdownEtcdGrace    = 20 * time.Second // 2 x the endpoints' interval (kubernetesservice/controller.go Stop)
+	shutdownEtcdGrace    = 20 * time.Second // of a hook: 2 x the endpoints' interval (kubernetesservice/controller.go Stop)
 	repairTimeout        = time.Minute      // ipallocator/controller/repair.go, server.go RunUntil
 	repairRetry          = time.Second
 	readyPoll            = 100 * time.Millisecond // kubernetesservice/controller.go Run
@@ -138,8 +138,8 @@ func (s *Server) awaitCache(p *sim.Proc, c *watchCache) {
 	_, _ = ready.Await(p, sim.Forever) // cannot fail: no deadline
 }
 
-// terminate is SIGTERM: the server leaves the endpoints of the kubernetes Service (at most 20 s), stops accepting, ends
-// watches, waits for requests at most as long as a request may take, and exits.
+// terminate is SIGTERM: the pre-shutdown hooks run, one after the other, while everything is served as before. Then the
+// server stops accepting, ends watches, waits for requests at most as long as a request may take, and exits.
 func (s *Server) terminate() {
 	if s.terminating {
 		return
@@ -148,7 +148,7 @@ func (s *Server) terminate() {
 	s.view.note()
 	s.scope.Go("shutdown", func(p *sim.Proc) {
 		began := p.Now()
-		s.endpoints.leave(p, shutdownEtcdGrace)
+		s.preShutdown(p)
 		p.Sleep(began.Add(s.options.shutdownDelay).Sub(p.Now()))
 		if s.http != nil {
 			s.http.Drain()
@@ -164,4 +164,38 @@ func (s *Server) terminate() {
 		}
 		s.process.Exit(0, "")
 	})
+}
+
+// peersSince is the first minor whose API servers know one another by leases in etcd (pkg/features,
+// UnknownVersionInteroperabilityProxy; its hook is on in v1.36).
+const peersSince = 36
+
+// preShutdown runs the pre-shutdown hooks. Without etcd each takes its whole grace, so that together they outlive the 30 s
+// after which a container is killed.
+func (s *Server) preShutdown(p *sim.Proc) {
+	if s.etcd == nil {
+		return
+	}
+	s.endpoints.leave(p)
+	if s.release.Minor >= peersSince {
+		// pkg/controlplane/reconcilers/peer_endpoint_lease.go RemoveLease
+		s.hook(p, "leave peers", func(p *sim.Proc) { _ = s.forget(p, peerLeases+s.machineName) })
+	}
+}
+
+// hook runs a pre-shutdown hook and waits for it, at most shutdownEtcdGrace: the server goes on shutting down either way.
+func (s *Server) hook(p *sim.Proc, name string, body func(p *sim.Proc)) {
+	done := sim.NewFuture[struct{}]()
+	s.scope.Go(name, func(p *sim.Proc) {
+		body(p)
+		done.Resolve(struct{}{}, nil)
+	})
+	_, _ = done.Await(p, shutdownEtcdGrace)
+}
+
+// forget deletes a key by which others know the server.
+func (s *Server) forget(p *sim.Proc, key string) error {
+	_, err := s.etcd.Txn(p, &raft.TxnRequest{Success: []raft.RequestOp{{DeleteRange: &raft.DeleteRangeRequest{
+		Key: []byte(key)}}}}, shutdownEtcdGrace)
+	return err
 }
