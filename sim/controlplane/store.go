@@ -16,6 +16,7 @@ type Store[T api.Object] struct {
 	byKey   map[Key]*entry[T]
 	all     bucket[T]
 	indexes []*Index[T]
+	tallies []func(object T, sign int)
 }
 
 // Index finds objects by one property, as pods by the node that they are bound to.
@@ -73,6 +74,16 @@ func (s *Store[T]) Index(of func(T) string) *Index[T] {
 	return index
 }
 
+// Tally has fn told of every state that enters (sign +1) or leaves (-1) the store from now on, before any handler: sums
+// over objects are kept by it at a cost of one object for each change.
+func (s *Store[T]) Tally(fn func(object T, sign int)) { s.tallies = append(s.tallies, fn) }
+
+func (s *Store[T]) tally(object T, sign int) {
+	for _, fn := range s.tallies {
+		fn(object, sign)
+	}
+}
+
 // Get returns the objects with that value in a slice of the caller's.
 func (index *Index[T]) Get(value string) []T {
 	if b := index.buckets[value]; b != nil {
@@ -113,6 +124,7 @@ func (b *bucket[T]) objects() []T {
 func (s *Store[T]) set(object T) (old T, had bool) {
 	key := api.KeyOf(object)
 	e := s.byKey[key]
+	s.tally(object, 1)
 	if e == nil {
 		e = &entry[T]{object: object, at: len(s.all.entries)}
 		s.byKey[key] = e
@@ -126,6 +138,7 @@ func (s *Store[T]) set(object T) (old T, had bool) {
 		return old, false
 	}
 	old = e.object
+	s.tally(old, -1)
 	e.object = object
 	for _, index := range s.indexes {
 		if before, after := index.of(old), index.of(object); before != after {
@@ -142,6 +155,7 @@ func (s *Store[T]) remove(key Key) (old T, had bool) {
 	if e == nil {
 		return old, false
 	}
+	s.tally(e.object, -1)
 	delete(s.byKey, key)
 	last := len(s.all.entries) - 1
 	moved := s.all.entries[last]

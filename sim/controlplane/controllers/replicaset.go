@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"ksim/sim"
 	"ksim/sim/api"
@@ -32,17 +33,20 @@ type replicaSetController struct {
 	control      *podControl
 	queue        *controlplane.WorkQueue[api.Key]
 	expectations *controlplane.Expectations
+	tallies      map[types.UID]*podTally
 }
 
 func newReplicaSetController(m *manager) *replicaSetController {
 	rsc := &replicaSetController{manager: m, control: newPodControl(m, "replicaset-controller"),
 		queue:        controlplane.NewWorkQueue[api.Key](m.scope, controlplane.DefaultRateLimits()),
-		expectations: controlplane.NewExpectations(m.kernel)}
+		expectations: controlplane.NewExpectations(m.kernel), tallies: map[types.UID]*podTally{}}
+	m.pods.Tally(rsc.tallyPod)
 	m.replicaSets.Handle(controlplane.Handler[*appsv1.ReplicaSet]{
 		OnAdd:    func(rs *appsv1.ReplicaSet) { rsc.queue.Add(api.KeyOf(rs)) },
 		OnUpdate: func(_, rs *appsv1.ReplicaSet) { rsc.queue.Add(api.KeyOf(rs)) },
 		OnDelete: func(rs *appsv1.ReplicaSet, _ bool) {
 			rsc.expectations.Delete(api.KeyOf(rs))
+			delete(rsc.tallies, rs.UID)
 			rsc.queue.Add(api.KeyOf(rs))
 		},
 	})
@@ -164,31 +168,27 @@ func (rsc *replicaSetController) sync(p *sim.Proc, key api.Key) error {
 		rsc.expectations.Delete(key)
 		return nil
 	}
-	satisfied := rsc.expectations.Satisfied(key)
-	owned := append(rsc.podsByOwner.Get(string(rs.UID)), rsc.podsByOwner.Get(orphansOf(rs.Namespace))...)
-	owned = slices.DeleteFunc(owned, func(pod *corev1.Pod) bool { return pod.Namespace != rs.Namespace })
-	active := make([]*corev1.Pod, 0, len(owned))
-	for _, pod := range owned {
-		if isActive(pod) {
-			active = append(active, pod)
-		}
-	}
-	match := func(pod *corev1.Pod) bool { return selects(rs.Spec.Selector, pod.Labels) }
-	active, err := rsc.control.claim(p, rs, active, match)
-	if err != nil {
-		return err
-	}
-	terminating := int32(0)
-	for _, pod := range owned {
-		if pod.DeletionTimestamp != nil && !isTerminal(pod) && controllerUID(pod) == string(rs.UID) && match(pod) {
-			terminating++
-		}
-	}
+	satisfied := rsc.expectations.Satisfied(key) && rs.DeletionTimestamp == nil
+	count, settled := rsc.settled(rs)
 	var manageErr error
-	if satisfied && rs.DeletionTimestamp == nil {
-		manageErr = rsc.manageReplicas(p, active, rs)
+	if !settled || satisfied && int32(count.active) != replicasOf(rs.Spec.Replicas) {
+		owned := rsc.podsByOwner.Get(string(rs.UID))
+		owned = append(owned, rsc.podsByOwner.Get(orphansOf(rs.Namespace))...)
+		owned = slices.DeleteFunc(owned, func(pod *corev1.Pod) bool { return pod.Namespace != rs.Namespace })
+		active, err := rsc.control.claim(p, rs, filterActive(owned), func(pod *corev1.Pod) bool {
+			return selects(rs.Spec.Selector, pod.Labels)
+		})
+		if err != nil {
+			return err
+		}
+		count = countPods(rs, active, owned)
+		if satisfied {
+			manageErr = rsc.manageReplicas(p, active, rs)
+		}
+		// Availability is a matter of time, and time has passed.
+		count.available = availableOf(active, rs.Spec.MinReadySeconds, rsc.now())
 	}
-	status := rsc.calculateStatus(rs, active, terminating, manageErr)
+	status := rsc.calculateStatus(rs, count, manageErr)
 	if err := rsc.updateStatus(p, rs, status); err != nil {
 		return err
 	}
@@ -199,6 +199,16 @@ func (rsc *replicaSetController) sync(p *sim.Proc, key api.Key) error {
 		rsc.queue.AddAfter(key, time.Duration(rs.Spec.MinReadySeconds)*time.Second)
 	}
 	return nil
+}
+
+func filterActive(pods []*corev1.Pod) []*corev1.Pod {
+	active := make([]*corev1.Pod, 0, len(pods))
+	for _, pod := range pods {
+		if isActive(pod) {
+			active = append(active, pod)
+		}
+	}
+	return active
 }
 
 // manageReplicas creates or deletes as many pods as are missing or too many.
@@ -276,34 +286,23 @@ func (rsc *replicaSetController) relatedPods(rs *appsv1.ReplicaSet) []*corev1.Po
 	return pods
 }
 
-func (rsc *replicaSetController) calculateStatus(rs *appsv1.ReplicaSet, active []*corev1.Pod, terminating int32,
+func (rsc *replicaSetController) calculateStatus(rs *appsv1.ReplicaSet, count podCount,
 	manageErr error) appsv1.ReplicaSetStatus {
 	status := *rs.Status.DeepCopy()
-	status.Replicas = int32(len(active))
-	status.FullyLabeledReplicas, status.ReadyReplicas, status.AvailableReplicas = 0, 0, 0
-	now := rsc.now()
-	for _, pod := range active {
-		if containsAll(pod.Labels, rs.Spec.Template.Labels) {
-			status.FullyLabeledReplicas++
-		}
-		if isPodReady(pod) {
-			status.ReadyReplicas++
-			if isPodAvailable(pod, rs.Spec.MinReadySeconds, now) {
-				status.AvailableReplicas++
-			}
-		}
-	}
+	status.Replicas, status.FullyLabeledReplicas = int32(count.active), int32(count.fullyLabeled)
+	status.ReadyReplicas, status.AvailableReplicas = int32(count.ready), int32(count.available)
+	terminating := int32(count.terminating)
 	if rsc.release.TerminatingReplicas {
 		status.TerminatingReplicas = &terminating
 	}
 	failed := slices.ContainsFunc(status.Conditions, isReplicaFailure)
 	if manageErr != nil && !failed {
 		reason := "FailedCreate"
-		if len(active) > int(replicasOf(rs.Spec.Replicas)) {
+		if count.active > int(replicasOf(rs.Spec.Replicas)) {
 			reason = "FailedDelete"
 		}
 		status.Conditions = append(status.Conditions, appsv1.ReplicaSetCondition{Type: appsv1.ReplicaSetReplicaFailure,
-			Status: corev1.ConditionTrue, LastTransitionTime: now, Reason: reason, Message: manageErr.Error()})
+			Status: corev1.ConditionTrue, LastTransitionTime: rsc.now(), Reason: reason, Message: manageErr.Error()})
 	} else if manageErr == nil && failed {
 		status.Conditions = slices.DeleteFunc(status.Conditions, isReplicaFailure)
 	}
