@@ -121,8 +121,8 @@ func BenchmarkRaftCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkNodeFailure is a whole run of the scenario, and, as x-bare-raft, how many times its three members alone cost for
-// the same virtual time.
+// BenchmarkNodeFailure is a whole run of the scenario, and, as x-bare-raft, how many times its three members alone
+// cost for the same virtual time.
 func BenchmarkNodeFailure(b *testing.B) {
 	source, err := scenarios.Builtin("node-failure")
 	require.NoError(b, err)
@@ -147,8 +147,8 @@ func BenchmarkNodeFailure(b *testing.B) {
 	b.ReportMetric(virtual.Seconds()*float64(time.Second)/float64(whole), "x-life")
 }
 
-// BenchmarkZoneLoss500 is 500 nodes with 10,000 pods in five zones that come up, lose a zone and settle: the rate against
-// life, and the memory that the process holds in the end.
+// BenchmarkZoneLoss500 is 500 nodes with 10,000 pods in five zones that come up, lose a zone and settle: the rate
+// against life, and the memory that the process holds in the end.
 func BenchmarkZoneLoss500(b *testing.B) { zoneLoss(b, 500, 10_000) }
 
 // BenchmarkZoneLoss5000 is the largest cluster that Kubernetes supports: 5,000 nodes, 150,000 pods.

@@ -93,14 +93,14 @@ type EventResult struct {
 	Message   string  `json:"message"`
 }
 
-// Events converts a trace: all of it, or what tells the story of the run together with all causes of that, so that
-// every cause named is there. Times are since start.
+// Events converts a trace: all of it, or all but what repeats while all is well (heartbeats, renewals) unless that
+// caused something else, so that every cause named is there. Times are since start.
 func Events(trace *sim.Trace, start sim.Time, all bool) []EventResult {
 	events := trace.Events()
 	keep := make([]bool, len(events)+1)
 	for i := len(events) - 1; i >= 0; i-- { // causes come before their effects
 		e := &events[i]
-		if all || e.Level >= sim.Story && e.T >= start {
+		if all || e.Level != sim.Routine {
 			keep[e.Seq] = true
 		}
 		if keep[e.Seq] {

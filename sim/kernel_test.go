@@ -100,8 +100,8 @@ func TestKillEndsTimersProcessesAndChildren(t *testing.T) {
 	require.Zero(t, k.trace.Len())
 }
 
-// stop() called from inside its own body would silently abandon the coroutine; a process that kills its own scope must be
-// unwound at its next wait instead, and its coroutine be usable again.
+// stop() called from inside its own body would silently abandon the coroutine; a process that kills its own scope
+// must be unwound at its next wait instead, and its coroutine be usable again.
 func TestProcessThatKillsItsOwnScopeIsUnwoundAtItsNextWait(t *testing.T) {
 	k := newKernel(t)
 	own := k.Root().Child("self")

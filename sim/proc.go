@@ -95,7 +95,8 @@ func (p *Proc) Because(id EventID) { p.scope.kernel.Because(id) }
 // Sleep waits for d.
 func (p *Proc) Sleep(d time.Duration) { p.wait(max(d, 0)) }
 
-// wait parks the process until wake is called or within has passed (Forever: no limit); it reports whether it was woken.
+// wait parks the process until wake is called or within has passed (Forever: no limit); it reports whether it was
+// woken.
 func (p *Proc) wait(within time.Duration) (woken bool) {
 	k := p.scope.kernel
 	if !p.scope.alive {
@@ -118,7 +119,8 @@ func (p *Proc) wait(within time.Duration) (woken bool) {
 	return !p.timedOut
 }
 
-// wake lets a waiting process go on at the current time, through the queue. Waking one that is not waiting does nothing.
+// wake lets a waiting process go on at the current time, through the queue. Waking one that is not waiting does
+// nothing.
 func (p *Proc) wake() {
 	if !p.waiting || p.ended || !p.scope.alive {
 		return

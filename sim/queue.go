@@ -23,8 +23,8 @@ const (
 	stashed   = -2 // due, but its scope is frozen
 )
 
-// eventHeap is a 4-ary heap ordered by (at, seq). It is written by hand because container/heap boxes every event; the keys
-// lie in the heap itself, so that comparing does not touch the events.
+// eventHeap is a 4-ary heap ordered by (at, seq). It is written by hand because container/heap boxes every event; the
+// keys lie in the heap itself, so that comparing does not touch the events.
 type eventHeap struct{ items []heapItem }
 
 type heapItem struct {

@@ -10,8 +10,8 @@ import (
 // Stream is a source of randomness of its own: draws from it do not shift those of any other.
 type Stream struct{ *rand.Rand }
 
-// Rand returns the stream of that name, always the same one. Name one per subsystem and machine ("kubelet/worker-1"), so
-// that a draw added in one place does not change what happens in another.
+// Rand returns the stream of that name, always the same one. Name one per subsystem and machine ("kubelet/worker-1"),
+// so that a draw added in one place does not change what happens in another.
 func (k *Kernel) Rand(name string) *Stream {
 	s := k.streams[name]
 	if s == nil {

@@ -2,8 +2,8 @@ package sim
 
 import "time"
 
-// Scope is a lifetime: of a machine between two boots, of an operating-system process on it, of a component inside that.
-// Timers and processes belong to a scope and end with it. Killing a scope kills all scopes below it.
+// Scope is a lifetime: of a machine between two boots, of an operating-system process on it, of a component inside
+// that. Timers and processes belong to a scope and end with it. Killing a scope kills all scopes below it.
 type Scope struct {
 	kernel     *Kernel
 	parent     *Scope
@@ -83,7 +83,8 @@ func (s *Scope) Path() string {
 	return s.name
 }
 
-// After has fn run after d of virtual time, unless the scope dies or the timer is stopped before; what names it for errors.
+// After has fn run after d of virtual time, unless the scope dies or the timer is stopped before; what names it for
+// errors.
 func (s *Scope) After(d time.Duration, what string, fn func()) Timer {
 	if !s.alive {
 		return Timer{}
@@ -163,7 +164,8 @@ func (s *Scope) unlink(parent *Scope) {
 	s.nextSibling, s.prevSibling = nil, nil
 }
 
-// markDead marks s and all below it dead, collects them (children before parents) and hands their processes to the reaper.
+// markDead marks s and all below it dead, collects them (children before parents) and hands their processes to the
+// reaper.
 func (s *Scope) markDead(dead *[]*Scope) {
 	s.alive = false
 	for c := s.firstChild; c != nil; c = c.nextSibling {

@@ -108,8 +108,9 @@ func (t *Trace) WriteOf(revision int64) EventID {
 	return t.writes[revision]
 }
 
-// Silence returns the cause of not having heard from a machine since an event: the first fault after it that befell that
-// machine, else the first fault after it at all, else the event itself. An absence has no event of its own to point to.
+// Silence returns the cause of not having heard from a machine since an event: the first fault after it that befell
+// that machine, else the first fault after it at all, else the event itself. An absence has no event of its own to
+// point to.
 func (t *Trace) Silence(machine string, since EventID) EventID {
 	var first EventID
 	for i := len(t.faults) - 1; i >= 0 && t.faults[i] > since; i-- {

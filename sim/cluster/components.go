@@ -47,8 +47,8 @@ func (c *Cluster) etcdCertificates() (cert, key, ca string) {
 	return pkiDir + "/etcd/server.crt", pkiDir + "/etcd/server.key", pkiDir + "/etcd/ca.crt"
 }
 
-// apiServer returns how an API server is started (cmd/kubeadm/app/phases/controlplane/manifests.go, v1.36): a stacked one is
-// given its own etcd member only, an external one all members.
+// apiServer returns how an API server is started (cmd/kubeadm/app/phases/controlplane/manifests.go, v1.36): a stacked
+// one is given its own etcd member only, an external one all members.
 func (c *Cluster) apiServer(h *host) *staticPod {
 	servers := []string{fmt.Sprintf("https://127.0.0.1:%d", etcdPort)}
 	if !h.Member {

@@ -10,8 +10,9 @@ import (
 	"ksim/sim/hardware"
 )
 
-// faults is the outside world: what can be done to machines, processes and the network. Each fault acts at once and is an
-// event of the trace that everything which follows has as its cause. An error says why there is nothing to do it to.
+// faults is the outside world: what can be done to machines, processes and the network. Each fault acts at once and
+// is an event of the trace that everything which follows has as its cause. An error says why there is nothing to do
+// it to.
 type faults struct {
 	cluster *Cluster
 	scope   *sim.Scope
@@ -43,25 +44,28 @@ func (f *faults) machine(name string) (*hardware.Machine, error) {
 	return m, nil
 }
 
-// Crash takes a machine's power away.
+// Crash takes a machine's power away. One that is off stays off, and nothing has happened.
 func (f *faults) Crash(machine string) error {
-	m, err := f.machine(machine)
-	if err != nil {
-		return err
+	m := f.cluster.dc.Machine(machine)
+	switch {
+	case m == nil:
+		return fmt.Errorf("no machine %q", machine)
+	case !m.Up():
+		return nil
 	}
 	f.happen("machine/"+machine, "MachineCrashed", "%s loses power", machine)
 	m.PowerOff()
 	return nil
 }
 
-// Start switches a machine on.
+// Start switches a machine on. One that is on stays on, and nothing has happened.
 func (f *faults) Start(machine string) error {
 	m := f.cluster.dc.Machine(machine)
 	switch {
 	case m == nil:
 		return fmt.Errorf("no machine %q", machine)
 	case m.Up():
-		return fmt.Errorf("%s is on already", machine)
+		return nil
 	}
 	f.happen("machine/"+machine, "MachineStarted", "%s is switched on", machine)
 	m.PowerOn()
@@ -266,8 +270,8 @@ func (f *faults) FullDisk(machine string) error {
 	return nil
 }
 
-// LoseDisk takes the content of the data disk away: what programs have stored. What is installed stays, as on a machine whose
-// data volume was replaced.
+// LoseDisk takes the content of the data disk away: what programs have stored. What is installed stays, as on a
+// machine whose data volume was replaced.
 func (f *faults) LoseDisk(machine string) error {
 	m, err := f.known([]string{machine})
 	if err != nil {

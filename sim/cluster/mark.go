@@ -12,13 +12,14 @@ import (
 	"ksim/sim/hardware"
 )
 
-// Models kubeadm's phase mark-control-plane (cmd/kubeadm/app/phases/markcontrolplane/markcontrolplane.go, v1.36): a kubelet
-// may not give its own Node a role, so kubeadm does, with the administrator's rights.
+// Models kubeadm's phase mark-control-plane (cmd/kubeadm/app/phases/markcontrolplane/markcontrolplane.go, v1.36): a
+// kubelet may not give its own Node a role, so kubeadm does, with the administrator's rights.
 
 // markEvery is how often kubeadm looks for the Node (kubeadmconstants.KubernetesAPICallRetryInterval, v1.36).
 const markEvery = 500 * time.Millisecond
 
-// markControlPlanes labels the Nodes of control-plane machines from the administrator's machine, once, when they appear.
+// markControlPlanes labels the Nodes of control-plane machines from the administrator's machine, once, when they
+// appear.
 func (c *Cluster) markControlPlanes(admin *host) {
 	if c.spec.Install != spec.Kubeadm || len(c.release.ControlPlaneLabels) == 0 {
 		return

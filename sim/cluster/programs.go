@@ -15,8 +15,8 @@ import (
 	"ksim/sim/raft"
 )
 
-// programs are the executables of the control plane, by name, in the cluster's release. Their arguments do not include the
-// program's name.
+// programs are the executables of the control plane, by name, in the cluster's release. Their arguments do not
+// include the program's name.
 func (c *Cluster) programs() map[string]systemd.Program {
 	version := c.release.Version()
 	return map[string]systemd.Program{

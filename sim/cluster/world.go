@@ -352,7 +352,8 @@ func (w *world) Holder(component string) string {
 	return machine
 }
 
-// endpointsHolder reads the lock of releases that kept it in an annotation (resourcelock.LeaderElectionRecordAnnotationKey).
+// endpointsHolder reads the lock of releases that kept it in an annotation
+// (resourcelock.LeaderElectionRecordAnnotationKey).
 func (w *world) endpointsHolder(component string) string {
 	for _, object := range w.Objects(api.Endpoints) {
 		if e, ok := object.(*corev1.Endpoints); ok && e.Namespace == "kube-system" && e.Name == component {

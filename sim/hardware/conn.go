@@ -228,7 +228,8 @@ func (c *Conn) OnClose(fn func(error)) {
 	}
 }
 
-// Send sends a message. While the path is cut it is held, and flows when the cut heals. Sending on a closed end does nothing.
+// Send sends a message. While the path is cut it is held, and flows when the cut heals. Sending on a closed end does
+// nothing.
 func (c *Conn) Send(msg any) {
 	if !c.closed {
 		c.transmit(packet{data, msg})
@@ -292,8 +293,8 @@ func (c *Conn) transmit(out packet) {
 	peer.process.scope.AtRun(peer.arrival, "packet", d)
 }
 
-// meetStranger is what a packet meets whose peer end is gone: a machine that is up answers with a reset, one that is off
-// is silent.
+// meetStranger is what a packet meets whose peer end is gone: a machine that is up answers with a reset, one that is
+// off is silent.
 func (c *Conn) meetStranger() {
 	net, to := &c.machine.dc.net, c.peer.machine
 	if !to.answers() || net.cut(to, c.machine) {

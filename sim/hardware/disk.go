@@ -25,8 +25,8 @@ type Bytes []byte
 // Size returns the length in bytes.
 func (b Bytes) Size() int64 { return int64(len(b)) }
 
-// Disk is a machine's disk. What is written is visible at once and survives a crash once it is synced; creating, removing
-// and renaming count as journalled, so they survive. Syncs are done one after the other.
+// Disk is a machine's disk. What is written is visible at once and survives a crash once it is synced; creating,
+// removing and renaming count as journalled, so they survive. Syncs are done one after the other.
 type Disk struct {
 	machine   *Machine
 	fsync     time.Duration // without faults

@@ -85,7 +85,8 @@ func TestWatchesSeeWritesAndRemovalsBelowTheirDirectory(t *testing.T) {
 	require.True(t, a.Disk().Exists("/tmp/etcd.yaml"))
 }
 
-// TestLogAfterACrashIsAPrefixThatHoldsAllThatWasConfirmed runs a log against a model over random appends, syncs and crashes.
+// TestLogAfterACrashIsAPrefixThatHoldsAllThatWasConfirmed runs a log against a model over random appends, syncs and
+// crashes.
 func TestLogAfterACrashIsAPrefixThatHoldsAllThatWasConfirmed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		k := sim.New(rapid.Uint64().Draw(t, "seed"))

@@ -7,8 +7,8 @@ import (
 	"ksim/sim"
 )
 
-// frame is what a Transport and a Server say to each other over a Conn, as HTTP/2 does: many requests and streams on one
-// connection.
+// frame is what a Transport and a Server say to each other over a Conn, as HTTP/2 does: many requests and streams on
+// one connection.
 type frame struct {
 	kind    frameKind
 	id      uint32
@@ -28,7 +28,8 @@ const (
 	goAway // from the server: no new requests on this connection
 )
 
-// HTTPGet is a request that is, whatever else, a GET of a path: probes and health checks send it to servers of any kind.
+// HTTPGet is a request that is, whatever else, a GET of a path: probes and health checks send it to servers of any
+// kind.
 type HTTPGet interface{ HTTPPath() string }
 
 // HTTPAnswer is an answer with an HTTP status and a body, as servers of any kind give to an HTTPGet.
@@ -203,8 +204,8 @@ type TransportConfig struct {
 	PingTimeout time.Duration
 }
 
-// Transport is an HTTP/2 client: it keeps one connection an address, dials when there is none, and gives one up that has
-// been silent for ReadIdle + PingTimeout.
+// Transport is an HTTP/2 client: it keeps one connection an address, dials when there is none, and gives one up that
+// has been silent for ReadIdle + PingTimeout.
 type Transport struct {
 	process *Process
 	config  TransportConfig
@@ -264,9 +265,9 @@ func (t *Transport) host(addr string) *clientHost {
 	return h
 }
 
-// Start sends a request; done is called once, in the process's scope, with the answer, the server's error, or what the
-// connection met: a dial error, ErrReset, ErrClosed, ErrConnectionLost, or sim.ErrTimeout after within (Forever or 0: no
-// limit). Nothing is called after cancel.
+// Start sends a request; done is called once, in the process's scope, with the answer, the server's error, or what
+// the connection met: a dial error, ErrReset, ErrClosed, ErrConnectionLost, or sim.ErrTimeout after within (Forever
+// or 0: no limit). Nothing is called after cancel.
 func (t *Transport) Start(addr string, req any, within time.Duration, done func(resp any, err error)) (cancel func()) {
 	call := t.begin(addr, req, nil, done)
 	if within > 0 {
@@ -393,8 +394,8 @@ func (cc *clientConn) receive(msg any) {
 	}
 }
 
-// Run is the health check: it runs ReadIdle after the last byte, however many came before (so it costs nothing while the
-// connection is in use), pings, and gives the connection up when no byte follows within PingTimeout.
+// Run is the health check: it runs ReadIdle after the last byte, however many came before (so it costs nothing while
+// the connection is in use), pings, and gives the connection up when no byte follows within PingTimeout.
 func (cc *clientConn) Run() {
 	t := cc.host.transport
 	silent := t.process.scope.Now().Sub(cc.conn.Received())

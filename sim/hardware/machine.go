@@ -179,8 +179,8 @@ func (m *Machine) PowerOff() {
 	m.listeners = nil
 }
 
-// Shutdown stops the machine as an administrator does: init ends its services, disks are synced, then the power goes off
-// and done is called. done may be nil.
+// Shutdown stops the machine as an administrator does: init ends its services, disks are synced, then the power goes
+// off and done is called. done may be nil.
 func (m *Machine) Shutdown(done func()) {
 	if !m.up || m.stopping {
 		return

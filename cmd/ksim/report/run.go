@@ -21,8 +21,8 @@ type Run struct {
 	Start  sim.Time  // of the scenario, in the trace's time
 	Before *Snapshot // at the start; nil if unknown
 	After  *Snapshot // at the end; nil if unknown
-	// Pods are all that were there from the start on, in the order in which they appeared, and Changes how machines, nodes
-	// and leaders changed; times in the trace's.
+	// Pods are all that were there from the start on, in the order in which they appeared, and Changes how machines,
+	// nodes and leaders changed; times in the trace's.
 	Pods    []*PodLife
 	Changes []Change
 

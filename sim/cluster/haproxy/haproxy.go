@@ -30,8 +30,8 @@ type server struct {
 	check    *hardware.Transport
 }
 
-// Main runs haproxy -f FILE: it listens, checks its servers and joins connections. Exit status 1: a bad configuration or a
-// port in use.
+// Main runs haproxy -f FILE: it listens, checks its servers and joins connections. Exit status 1: a bad configuration
+// or a port in use.
 func Main(p *hardware.Process, argv []string) {
 	path := ConfigPath
 	for i := 0; i+1 < len(argv); i++ {

@@ -144,7 +144,8 @@ func TestRefusedConnectionIsSentOnAtOnceAndASilentOneAfterTheConnectTimeout(t *t
 	require.InDelta(t, 5.0, silent.took.Seconds(), 0.05)
 }
 
-// truth/ha: DOWN after 4.1 to 5.3 s when refused, 11.4 to 11.7 s in silence; the checks' phase against the fault differs.
+// truth/ha: DOWN after 4.1 to 5.3 s when refused, 11.4 to 11.7 s in silence; the checks' phase against the fault
+// differs.
 func TestServerIsDownAfterThreeFailedChecksAndUpAfterTwoGoodOnes(t *testing.T) {
 	s := newSite(t)
 	s.until(t, 10*time.Second)

@@ -25,7 +25,8 @@ type file struct {
 	environments []string
 }
 
-// parse reads a unit file. Keys that do not decide what a service does here are left alone, as systemd leaves unknown ones.
+// parse reads a unit file. Keys that do not decide what a service does here are left alone, as systemd leaves unknown
+// ones.
 func parse(text []byte) (*file, error) {
 	options, err := unit.Deserialize(bytes.NewReader(text))
 	if err != nil {
