@@ -151,7 +151,7 @@ type Step struct {
 	Run        string         `yaml:"run" must:"be there" doc:"commands, one or several lines"`
 	On         string         `yaml:"on" doc:"the machine where it is typed; default admin"`
 	Exit       Exit           `yaml:"exit" doc:"wanted exit status, or any; default 0"`
-	Output     string         `yaml:"output" doc:"a regular expression that standard output and error must match"`
+	Output     string         `yaml:"output" doc:"a regular expression that must match in stdout+stderr; ^ $: line ends"`
 	Background bool           `yaml:"background" doc:"true: do not wait for it"`
 }
 

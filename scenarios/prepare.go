@@ -31,6 +31,12 @@ const (
 // lookEvery is how often Prepare looks whether the cluster is there. chosen: so that large clusters pay little for it.
 const lookEvery = 20 * time.Millisecond
 
+// settleWithin is how long after the cluster is ready the administrator may turn to the manifests: a draw between 0
+// and this decides. chosen: the period of the kubelets' heartbeats, the longest of the loops that a scenario's times
+// can fall in step with. Without it every run would meet the node monitor and the heartbeats in the same phase, and how long a
+// death goes unnoticed would hardly spread.
+const settleWithin = 10 * time.Second
+
 // manifestDir is where the scenario's manifests lie on the administrator's machine. chosen: out of the home directory.
 const manifestDir = "/tmp/scenario"
 
@@ -83,6 +89,9 @@ func (r *Run) Prepare() error {
 	if err := r.until(readyWithin, r.notReady); err != nil {
 		return err
 	}
+	if err := r.settle(); err != nil {
+		return err
+	}
 	if r.bundle = r.Scenario.bundleNames(); len(r.bundle) > 0 {
 		if err := r.apply(); err != nil {
 			return err
@@ -133,6 +142,21 @@ func (r *Run) until(within time.Duration, missing func() []string) error {
 		}
 	}
 	return nil
+}
+
+// settle lets the cluster run for a moment, at most settleWithin, and then until it is ready, should it not be so any
+// more.
+func (r *Run) settle() error {
+	idle := r.Kernel.Now().Add(r.Kernel.Rand("scenario").Between(0, settleWithin))
+	for at, more := r.Kernel.NextAt(); more && at <= idle; at, more = r.Kernel.NextAt() {
+		if _, err := r.Kernel.Step(); err != nil {
+			return err
+		}
+		if err := r.progress(); err != nil {
+			return err
+		}
+	}
+	return r.until(readyWithin, r.notReady)
 }
 
 // notReady lists what the cluster lacks: an etcd leader, ready API servers, held locks, ready nodes.

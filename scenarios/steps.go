@@ -128,7 +128,8 @@ func (q *sequence) finish(run *stepRun, result shell.Result) {
 	if run.Output == "" {
 		return
 	}
-	if re, err := regexp.Compile(run.Output); err != nil || !re.MatchString(result.Stdout+result.Stderr) {
+	// (?m): ^ and $ are the ends of lines, as for grep; no output ends without a newline.
+	if re, err := regexp.Compile("(?m)" + run.Output); err != nil || !re.MatchString(result.Stdout+result.Stderr) {
 		q.problem(run.Name, "its output does not match %q: %s", run.Output, firstLine(said))
 	}
 }
