@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"sort"
 	"strconv"
@@ -33,7 +34,7 @@ var exceptions = []exception{
 	{"sim/raft/mvcc/store.go", "virtual-time", "unsafe", 0, "keys as strings without copying bytes that never change"},
 	{"sim/raft", "package-size", "", 32, "etcd is one program: the loop, the peers, the front, the client"},
 	{"sim/controlplane/apiserver", "package-size", "", 25, "one program, whose verbs, caches and hooks share its storage"},
-	{"sim/controlplane/controllers", "package-size", "", 26, "one file per controller, as upstream has one package"},
+	{"sim/controlplane/controllers", "package-size", "", 27, "one file per controller, as upstream has one package"},
 	{"sim/controlplane/scheduler/plugins", "package-size", "", 16, "one file per plugin, as upstream has one package"},
 	{"sim/shell", "package-size", "", 24, "a file for each command"},
 	{"sim/cluster/kubelet", "package-size", "", 24, "a file for each part of the real kubelet, under its name"},
@@ -493,9 +494,15 @@ func checkFileLength(s *source) []finding {
 	return nil
 }
 
+// longLiteral is a string that fills most of a line; in a test it may be as long as the text that it quotes.
+var longLiteral = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.){60,}\"|`[^`]{60,}`")
+
 func checkLineLength(s *source) (found []finding) {
 	for i, line := range s.lines {
 		if n := utf8.RuneCountInString(line); n > 120 {
+			if strings.HasSuffix(s.path, "_test.go") && longLiteral.MatchString(line) {
+				continue
+			}
 			found = append(found, finding{i + 1, n, fmt.Sprintf("%d columns; a line has at most 120", n)})
 		}
 	}

@@ -33,8 +33,8 @@ const lookEvery = 20 * time.Millisecond
 
 // settleWithin is how long after the cluster is ready the administrator may turn to the manifests: a draw between 0
 // and this decides. chosen: the period of the kubelets' heartbeats, the longest of the loops that a scenario's times
-// can fall in step with. Without it every run would meet the node monitor and the heartbeats in the same phase, and how long a
-// death goes unnoticed would hardly spread.
+// can fall in step with. Without it every run would meet the node monitor and the heartbeats in the same phase, and
+// how long a death goes unnoticed would hardly spread.
 const settleWithin = 10 * time.Second
 
 // manifestDir is where the scenario's manifests lie on the administrator's machine. chosen: out of the home directory.

@@ -161,7 +161,7 @@ func newMapping(r *registry, v reflect.Value) *mapping {
 		}
 		return r.value(item), true
 	}}
-	for _, key := range v.MapKeys() {
+	for _, key := range v.MapKeys() { // any order: sorted below
 		m.keys = append(m.keys, key.String())
 	}
 	slices.Sort(m.keys)

@@ -129,7 +129,8 @@ func TestQualityOfServiceFollowsRequestsAndLimits(t *testing.T) {
 
 func TestCreatingIsRepeatable(t *testing.T) {
 	create := func() string {
-		s := &server{t: t, stream: sim.New(7).Rand("apiserver/cp-1"), stored: map[string][]byte{}, revision: map[string]int64{}}
+		s := &server{t: t, stream: sim.New(7).Rand("apiserver/cp-1"), stored: map[string][]byte{},
+			revision: map[string]int64{}}
 		return s.create("{apiVersion: v1, kind: Pod, metadata: {generateName: a-}, spec: {containers: [{name: c, image: x}]}}")
 	}
 	assert.Equal(t, create(), create())

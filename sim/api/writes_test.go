@@ -25,7 +25,8 @@ type server struct {
 var startOfTime = metav1.NewTime(time.Date(2026, 1, 1, 0, 0, 0, 500_000_000, time.UTC))
 
 func newServer(t *testing.T) *server {
-	return &server{t: t, stream: sim.New(1).Rand("test"), stored: map[string][]byte{}, revision: map[string]int64{}, last: 100}
+	return &server{t: t, stream: sim.New(1).Rand("test"), stored: map[string][]byte{},
+		revision: map[string]int64{}, last: 100}
 }
 
 func (s *server) read(text string) (*Resource, Object) {

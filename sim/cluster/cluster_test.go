@@ -16,10 +16,12 @@ import (
 
 // specOf makes a spec with the defaults of the scenario format.
 func specOf(topology spec.Topology, install spec.Install, workers int) *spec.Cluster {
-	s := &spec.Cluster{Kubernetes: "v1.36", Install: install, Topology: topology, ControlPlanes: 3, Zones: []string{"a", "b", "c"},
+	s := &spec.Cluster{Kubernetes: "v1.36", Install: install, Topology: topology, ControlPlanes: 3,
+		Zones:        []string{"a", "b", "c"},
 		LoadBalancer: &spec.LoadBalancer{Check: "/healthz", Inter: 2 * time.Second, Fall: 3, Rise: 2, Timeout: time.Hour},
-		Network:      spec.Network{Latency: 500 * time.Microsecond, Jitter: 200 * time.Microsecond, BetweenZones: time.Millisecond},
-		Fsync:        time.Millisecond}
+		Network: spec.Network{Latency: 500 * time.Microsecond, Jitter: 200 * time.Microsecond,
+			BetweenZones: time.Millisecond},
+		Fsync: time.Millisecond}
 	if topology == spec.Single {
 		s.ControlPlanes, s.LoadBalancer = 1, nil
 	}

@@ -99,7 +99,8 @@ func TestLostWorker(t *testing.T) {
 	runFor(t, c, 3*time.Minute)
 	for _, e := range c.kernel.Trace().Events() {
 		if e.T >= at && e.Level >= sim.Story {
-			fmt.Printf("%s %d<-%d %s/%s %s %s %s [%s %s since %d]\n", sim.Time(e.T.Sub(at)), e.Seq, e.Cause, e.Machine, e.Component, e.Reason, e.Object, e.Message, e.Setting, e.Wait, e.Since)
+			fmt.Printf("%s %d<-%d %s/%s %s %s %s [%s %s since %d]\n", sim.Time(e.T.Sub(at)), e.Seq, e.Cause,
+				e.Machine, e.Component, e.Reason, e.Object, e.Message, e.Setting, e.Wait, e.Since)
 		}
 	}
 	for _, p := range pods(c) {

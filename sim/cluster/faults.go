@@ -155,7 +155,8 @@ func (f *faults) Pause(component, machine string, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	f.happen("process/"+machine+"/"+component, "ProcessPaused", "%s on %s is stopped (SIGSTOP) for %s", component, machine, d)
+	f.happen("process/"+machine+"/"+component, "ProcessPaused", "%s on %s is stopped (SIGSTOP) for %s", component,
+		machine, d)
 	p.Signal(hardware.SIGSTOP)
 	f.scope.After(d, "SIGCONT", func() {
 		if p.Alive() {

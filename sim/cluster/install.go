@@ -149,7 +149,8 @@ func (c *Cluster) installKubelet(h *host) {
 	h.write("/etc/kubernetes/kubelet.conf", controlplane.Kubeconfig(server, "system:node:"+h.Name))
 	h.write(kubeletConfig, []byte("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"+
 		"staticPodPath: "+manifestDir+"\n"))
-	h.service("containerd", unitText("containerd container runtime", "/usr/bin/containerd", "Restart=always", "RestartSec=5"))
+	h.service("containerd", unitText("containerd container runtime", "/usr/bin/containerd", "Restart=always",
+		"RestartSec=5"))
 	// The kubelet's unit of its Debian package: Restart=always, StartLimitInterval=0, RestartSec=10.
 	h.service("kubelet", unitText("kubelet: The Kubernetes Node Agent", execStart(cmd.argv()), "Restart=always",
 		"StartLimitInterval=0", "RestartSec=10"))
@@ -167,7 +168,8 @@ func joinSorted(labels map[string]string) string {
 func (c *Cluster) installBalancer(h *host) {
 	lb := c.spec.LoadBalancer
 	config := &haproxy.Config{Port: apiServerPort,
-		ConnectTimeout: 5 * time.Second, CheckTimeout: 10 * time.Second, // truth/ha; kubeadm's ha-considerations.md: check 10s
+		// Truth/ha; kubeadm's ha-considerations.md: check 10s
+		ConnectTimeout: 5 * time.Second, CheckTimeout: 10 * time.Second,
 		IdleTimeout: lb.Timeout, Retries: 1, Redispatch: true, Inter: lb.Inter, Fall: lb.Fall, Rise: lb.Rise}
 	if lb.Check != "tcp" {
 		config.CheckPath = lb.Check

@@ -112,7 +112,8 @@ func (c *command) argv() []string {
 
 // unitText writes a service's unit file; settings are further lines of its [Service] section.
 func unitText(description, execStart string, settings ...string) []byte {
-	return []byte(fmt.Sprintf("[Unit]\nDescription=%s\n\n[Service]\nExecStart=%s\n%s\n\n[Install]\nWantedBy=multi-user.target\n",
+	return []byte(fmt.Sprintf("[Unit]\nDescription=%s\n\n[Service]\nExecStart=%s\n%s\n\n"+
+		"[Install]\nWantedBy=multi-user.target\n",
 		description, execStart, strings.Join(settings, "\n")))
 }
 

@@ -19,7 +19,8 @@ import (
 // buffers and their delay.
 
 const (
-	// 5 min, doubled at random: the time-out that a watch asks for (client-go tools/cache/reflector.go minWatchTimeout).
+	// 5 min, doubled at random: the time-out that a watch asks for (client-go tools/cache/reflector.go
+	// minWatchTimeout).
 	watchTimeoutMin = 5 * time.Minute
 	watchTimeoutMax = 10 * time.Minute
 	// A watch that ends sooner and empty counts as failed (client-go tools/cache/reflector.go, VeryShortWatchError).

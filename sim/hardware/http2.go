@@ -467,7 +467,8 @@ func (call *clientCall) giveUp() {
 
 // IsConnectionError reports whether err says that no answer came, so that it is unknown whether the server has acted.
 func IsConnectionError(err error) bool {
-	for _, target := range [...]error{ErrRefused, ErrReset, ErrDialTimeout, ErrNoRoute, ErrClosed, ErrConnectionLost, sim.ErrTimeout} {
+	for _, target := range [...]error{ErrRefused, ErrReset, ErrDialTimeout, ErrNoRoute, ErrClosed,
+		ErrConnectionLost, sim.ErrTimeout} {
 		if errors.Is(err, target) {
 			return true
 		}

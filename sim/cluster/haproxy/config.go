@@ -37,7 +37,8 @@ func (c *Config) Text() string {
 		fmt.Fprintf(&b, "    option httpchk GET %s\n    http-check expect status 200\n", c.CheckPath)
 		check = "check check-ssl verify none"
 	}
-	fmt.Fprintf(&b, "    balance roundrobin\n    default-server inter %s fall %d rise %d\n", short(c.Inter), c.Fall, c.Rise)
+	fmt.Fprintf(&b, "    balance roundrobin\n    default-server inter %s fall %d rise %d\n", short(c.Inter),
+		c.Fall, c.Rise)
 	for _, s := range c.Servers {
 		fmt.Fprintf(&b, "    server %s %s %s\n", s.Name, s.Address, check)
 	}

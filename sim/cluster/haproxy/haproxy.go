@@ -122,7 +122,8 @@ func (s *server) change(up bool, text, setting string, checks int) {
 	if up {
 		reason = "ServerUp"
 	}
-	s.process().Scope().Emit(sim.Event{Level: sim.Story, Reason: reason, Object: "server/apiserver/" + s.name, Message: text,
+	s.process().Scope().Emit(sim.Event{Level: sim.Story, Reason: reason, Object: "server/apiserver/" + s.name,
+		Message: text,
 		Setting: fmt.Sprintf("%s %d", setting, checks)})
 }
 

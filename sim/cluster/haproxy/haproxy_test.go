@@ -91,8 +91,9 @@ func (s *site) states() []string {
 }
 
 func TestConfigurationFileIsReadAsItWasWritten(t *testing.T) {
-	want := &Config{Port: 6443, ConnectTimeout: 5 * time.Second, IdleTimeout: 35 * time.Second, CheckTimeout: 10 * time.Second,
-		Retries: 1, Redispatch: true, CheckPath: "/readyz", Inter: 1500 * time.Millisecond, Fall: 4, Rise: 1,
+	want := &Config{Port: 6443, ConnectTimeout: 5 * time.Second, IdleTimeout: 35 * time.Second,
+		CheckTimeout: 10 * time.Second,
+		Retries:      1, Redispatch: true, CheckPath: "/readyz", Inter: 1500 * time.Millisecond, Fall: 4, Rise: 1,
 		Servers: []ServerConfig{{"cp-1", "10.0.0.11:6443"}}}
 	got, err := Parse(want.Text())
 	require.NoError(t, err)

@@ -55,5 +55,3 @@ func (b *backoff) next(key string, event, now sim.Time) {
 	}
 	e.wait, e.updated = min(2*e.wait, b.max), now
 }
-
-func (b *backoff) forget(key string) { delete(b.entries, key) }

@@ -29,7 +29,6 @@ type bench struct {
 	kubelet *hardware.Process
 	release *api.Release
 	args    []string
-	calls   []string // of the runtime, as observed
 }
 
 const testNode = "worker-1"

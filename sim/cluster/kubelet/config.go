@@ -44,7 +44,6 @@ type config struct {
 	shutdownGrace      time.Duration
 	shutdownCritical   time.Duration
 	crashLoopMax       time.Duration
-	maxPodsSet         bool
 	statusReportSet    bool
 	registerTaintTexts []string
 	labelText          string

@@ -55,7 +55,6 @@ type podWorker struct {
 
 	pending, active *updateOptions
 	working         bool
-	waiting         bool // for its turn to start
 	started         bool
 	terminating     bool
 	terminated      bool
@@ -87,11 +86,6 @@ func (ws *podWorkers) init(kl *Kubelet) {
 }
 
 func (ws *podWorkers) get(uid types.UID) *podWorker { return ws.byUID[uid] }
-
-func (ws *podWorkers) terminationRequested(uid types.UID) bool {
-	w := ws.byUID[uid]
-	return w != nil && w.terminating
-}
 
 // couldRun reports whether containers of the pod may still run (CouldHaveRunningContainers).
 func (ws *podWorkers) couldRun(uid types.UID) bool {

@@ -56,7 +56,6 @@ type probeWorker struct {
 	onHold    bool
 	stopped   bool
 	probing   bool
-	missed    bool // a tick, while probing
 	timer     sim.Timer
 }
 

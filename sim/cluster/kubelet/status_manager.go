@@ -24,7 +24,6 @@ type statusManager struct {
 	pending []*podStatus // to be posted, in the order in which they changed
 	batch   int          // of pending, to be posted now; the rest waits for the next change or tick
 	wake    sim.Signal
-	busy    bool
 	timer   sim.Timer
 }
 

@@ -100,8 +100,8 @@ type Machine struct {
 // Has reports whether the machine plays that role; a control plane with an etcd member plays two.
 func (m Machine) Has(r Role) bool { return m.Role == r || r == RoleEtcd && m.Member }
 
-// Machines lists all machines: control planes, etcd, workers, load balancer, administrator. Each kind is dealt to the zones in
-// turn; the last two have none.
+// Machines lists all machines: control planes, etcd, workers, load balancer, administrator. Each kind is dealt to the
+// zones in turn; the last two have none.
 func (c *Cluster) Machines() []Machine {
 	var all []Machine
 	for i := 1; i <= c.ControlPlanes; i++ {

@@ -269,7 +269,7 @@ func (s *Manager) exited(u *service, status hardware.ExitStatus) {
 	}
 	s.enter(u, Activating)
 	u.restarts++
-	u.restart = s.machine.Scope().After(u.file.restartSec, "RestartSec", func() { s.run(u) })
+	u.restart = s.machine.Scope().After(u.file.restartAfter, "RestartSec", func() { s.run(u) })
 }
 
 // shutdown ends all processes of the machine as a clean stop does: SIGTERM to every one, SIGKILL after the default stop

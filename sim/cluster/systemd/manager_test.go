@@ -62,7 +62,8 @@ func TestStoppedServiceStaysStoppedUntilTheNextBoot(t *testing.T) {
 func TestChangedUnitFileCountsAfterDaemonReload(t *testing.T) {
 	k, s, starts := newMachine(t, always, 0)
 	until(t, k, time.Second)
-	require.NoError(t, s.Machine().Disk().WriteFile(UnitDir+"/job.service", []byte("[Service]\nExecStart=/usr/bin/job --new\n")))
+	require.NoError(t, s.Machine().Disk().WriteFile(UnitDir+"/job.service",
+		[]byte("[Service]\nExecStart=/usr/bin/job --new\n")))
 	require.NoError(t, s.Restart("job", nil))
 	until(t, k, 2*time.Second)
 	s.DaemonReload()

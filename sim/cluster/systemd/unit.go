@@ -18,7 +18,7 @@ type file struct {
 	description  string
 	execStart    []string
 	restart      string // no | always | on-failure
-	restartSec   time.Duration
+	restartAfter time.Duration
 	timeoutStop  time.Duration
 	limitBurst   int
 	limitWithin  time.Duration
@@ -33,11 +33,11 @@ func parse(text []byte) (*file, error) {
 		return nil, err
 	}
 	f := &file{
-		restart:     "no",
-		restartSec:  100 * time.Millisecond, // systemd-system.conf(5): DefaultRestartSec
-		timeoutStop: defaultStop,
-		limitBurst:  5,                // DefaultStartLimitBurst
-		limitWithin: 10 * time.Second, // DefaultStartLimitIntervalSec
+		restart:      "no",
+		restartAfter: 100 * time.Millisecond, // systemd-system.conf(5): DefaultRestartSec
+		timeoutStop:  defaultStop,
+		limitBurst:   5,                // DefaultStartLimitBurst
+		limitWithin:  10 * time.Second, // DefaultStartLimitIntervalSec
 	}
 	for _, o := range options {
 		var bad error
@@ -51,7 +51,7 @@ func parse(text []byte) (*file, error) {
 		case "Restart":
 			f.restart = o.Value
 		case "RestartSec":
-			f.restartSec, bad = span(o.Value)
+			f.restartAfter, bad = span(o.Value)
 		case "TimeoutStopSec":
 			f.timeoutStop, bad = span(o.Value)
 		case "StartLimitInterval", "StartLimitIntervalSec":

@@ -1,6 +1,7 @@
 // Package truth is how an observer sees a running cluster: expectations, reports and the terminal UI.
 //
-// It models nothing; it names what can be seen of machines, etcd, the control plane and API objects, and when that changed.
+// It models nothing; it names what can be seen of machines, etcd, the control plane and API objects, and when that
+// changed.
 //
 // It leaves out any way to act: an observer never does.
 //

@@ -2,8 +2,8 @@ package truth
 
 import "ksim/sim/api"
 
-// World is the true state of a cluster, as nobody inside it can know it. What it returns must not be changed; it holds until
-// the next kernel event.
+// World is the true state of a cluster, as nobody inside it can know it. What it returns must not be changed; it holds
+// until the next kernel event.
 type World interface {
 	// Changes counts what has changed; the same pointer always.
 	Changes() *Changes

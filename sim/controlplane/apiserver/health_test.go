@@ -83,8 +83,8 @@ func TestTerminationLeavesTheEndpointsAndEndsWatches(t *testing.T) {
 	assert.Equal(t, 0, status.Code)
 }
 
-// A server whose etcd has gone first hangs: 20 s for the endpoints, 20 s for its peers, then for its requests. Measured on
-// control planes of three: it serves cached reads to the end of its container's 30 s of grace.
+// A server whose etcd has gone first hangs: 20 s for the endpoints, 20 s for its peers, then for its requests.
+// Measured on control planes of three: it serves cached reads to the end of its container's 30 s of grace.
 func TestTerminationWithoutEtcdHangs(t *testing.T) {
 	b := newBench(t).ready()
 	b.run(time.Second)

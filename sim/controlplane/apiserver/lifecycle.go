@@ -17,12 +17,13 @@ import (
 // Start-up, in thousandths of the time from the start to readiness, which is drawn. Measured on control planes of
 // three: port open after 0.2 s, first answers after 1.4 of 2.9 s, 403 until short of the end.
 const (
-	startMin, startMax   = 2800 * time.Millisecond, 4750 * time.Millisecond
-	portOpen             = 60
-	serveMin, serveMax   = 420, 560
-	rolesMin, rolesMax   = 640, 920
-	shutdownEtcdGrace    = 20 * time.Second // of a hook: 2 x the endpoints' interval (kubernetesservice/controller.go Stop)
-	repairTimeout        = time.Minute      // ipallocator/controller/repair.go, server.go RunUntil
+	startMin, startMax = 2800 * time.Millisecond, 4750 * time.Millisecond
+	portOpen           = 60
+	serveMin, serveMax = 420, 560
+	rolesMin, rolesMax = 640, 920
+	// Of a hook: 2 x the endpoints' interval (kubernetesservice/controller.go Stop)
+	shutdownEtcdGrace    = 20 * time.Second
+	repairTimeout        = time.Minute // ipallocator/controller/repair.go, server.go RunUntil
 	repairRetry          = time.Second
 	readyPoll            = 100 * time.Millisecond // kubernetesservice/controller.go Run
 	exitFatal            = 255                    // klog.Fatal
@@ -170,8 +171,8 @@ func (s *Server) terminate() {
 // UnknownVersionInteroperabilityProxy; its hook is on in v1.36).
 const peersSince = 36
 
-// preShutdown runs the pre-shutdown hooks. Without etcd each takes its whole grace, so that together they outlive the 30 s
-// after which a container is killed.
+// preShutdown runs the pre-shutdown hooks. Without etcd each takes its whole grace, so that together they outlive the
+// 30 s after which a container is killed.
 func (s *Server) preShutdown(p *sim.Proc) {
 	if s.etcd == nil {
 		return
@@ -183,7 +184,8 @@ func (s *Server) preShutdown(p *sim.Proc) {
 	}
 }
 
-// hook runs a pre-shutdown hook and waits for it, at most shutdownEtcdGrace: the server goes on shutting down either way.
+// hook runs a pre-shutdown hook and waits for it, at most shutdownEtcdGrace: the server goes on shutting down either
+// way.
 func (s *Server) hook(p *sim.Proc, name string, body func(p *sim.Proc)) {
 	done := sim.NewFuture[struct{}]()
 	s.scope.Go(name, func(p *sim.Proc) {

@@ -78,8 +78,9 @@ func (s *Server) handle(call *hardware.Call) {
 	}
 }
 
-// hold keeps a request until the server serves: its TCP connection is accepted, but nobody shakes hands. Go's clients give
-// a handshake up after ten seconds. That is done here for them, since connections have no handshake of their own.
+// hold keeps a request until the server serves: its TCP connection is accepted, but nobody shakes hands. Go's clients
+// give a handshake up after ten seconds. That is done here for them, since connections have no handshake of their
+// own.
 func (s *Server) hold(call *hardware.Call) {
 	s.held = append(s.held, call)
 	if r, ok := call.Request.(*api.Request); !ok || r.Resource == nil { // probes have time-outs of their own

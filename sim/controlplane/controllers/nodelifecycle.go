@@ -24,9 +24,9 @@ const (
 	// nodelifecycle nodeUpdateWorkerSize and podUpdateWorkerSize.
 	nodeWorkers = 8
 	podWorkers  = 4
-	// passTime is how long a pass over the nodes takes. The next begins a period after its end, and so a grace period that
-	// is a multiple of the period has passed at the very tick that many periods after the heartbeat was seen: Unknown was
-	// measured 50.3 to 55.1 s after the last renewal. chosen.
+	// passTime is how long a pass over the nodes takes. The next begins a period after its end, and so a grace period
+	// that is a multiple of the period has passed at the very tick that many periods after the heartbeat was seen:
+	// Unknown was measured 50.3 to 55.1 s after the last renewal. chosen.
 	passTime = time.Millisecond
 )
 

@@ -50,8 +50,8 @@ func (rsc *replicaSetController) tallyPod(pod *corev1.Pod, sign int) {
 	}
 }
 
-// settled returns the count of a ReplicaSet's pods, and whether it stands as it is: no pod is to be adopted or released,
-// and a ready one is available.
+// settled returns the count of a ReplicaSet's pods, and whether it stands as it is: no pod is to be adopted or
+// released, and a ready one is available.
 func (rsc *replicaSetController) settled(rs *appsv1.ReplicaSet) (podCount, bool) {
 	t := rsc.tallies[rs.UID]
 	if t == nil || t.rs.Generation != rs.Generation {

@@ -21,14 +21,6 @@ func (h *podHeap) push(info *QueuedPodInfo) {
 	h.up(info.index)
 }
 
-func (h *podHeap) pop() *QueuedPodInfo {
-	top := h.peek()
-	if top != nil {
-		h.remove(top)
-	}
-	return top
-}
-
 func (h *podHeap) remove(info *QueuedPodInfo) {
 	i, last := info.index, len(h.items)-1
 	h.swap(i, last)
