@@ -52,6 +52,9 @@ func Tell(run *Run) []Scene {
 				continue
 			}
 		}
+		if e.Reason == "PodGone" && len(run.Pods) > 0 {
+			continue // told for all of a node's pods together, by gone
+		}
 		t := topicOf(e)
 		who := t.subject(m, e)
 		told := loops[who+" "+gist(e)]
