@@ -160,7 +160,7 @@ func (c *checker) checkStart(s *Step, last time.Duration) {
 	if s.At == nil {
 		return
 	}
-	if c.Duration != nil && *s.At > *c.Duration {
+	if c.Duration != nil && *c.Duration > 0 && *s.At > *c.Duration {
 		c.wrong(s.At, "at: %s is after the end (duration: %s)", duration(*s.At), duration(*c.Duration))
 	}
 	if *s.At < last {

@@ -36,6 +36,7 @@ func Parse(from Source, set ...Param) (*Scenario, error) {
 		return nil, err
 	}
 	c.Decode(root, c.Scenario)
+	problems.Settle()
 	c.check()
 	if err := problems.Err(); err != nil {
 		return nil, err

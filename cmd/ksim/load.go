@@ -23,7 +23,7 @@ func find(word string) (scenarios.Source, error) {
 	info, err := os.Stat(word)
 	looksLikePath := strings.ContainsRune(word, filepath.Separator) || strings.Contains(filepath.Base(word), ".")
 	switch {
-	case err != nil && !looksLikePath:
+	case err != nil && (!looksLikePath || word == ""):
 		return scenarios.Source{}, usageErrorf("unknown scenario %q%s; there are: %s (or name a file)", word,
 			source.Suggest(word, names), strings.Join(names, ", "))
 	case errors.Is(err, fs.ErrNotExist):

@@ -65,7 +65,11 @@ func parse(text string, lines []string, problems *Problems) (root *Node) {
 	if err != nil {
 		var syntax *yaml.SyntaxError
 		if errors.As(err, &syntax) && syntax.Token != nil && syntax.Token.Position != nil {
-			problems.Add(syntax.Token.Position.Line, syntax.Token.Position.Column, "not YAML: %s", syntax.Message)
+			message := syntax.Message
+			if strings.HasPrefix(message, "found character '\t'") {
+				message = "a tab; YAML is indented with spaces"
+			}
+			problems.Add(syntax.Token.Position.Line, syntax.Token.Position.Column, "not YAML: %s", message)
 		} else {
 			problems.Add(1, 1, "not YAML: %s", firstLine(err.Error()))
 		}

@@ -20,8 +20,18 @@ func (p Problem) String() string {
 
 // Problems is everything that is wrong, in the order of the file. As an error it is one problem a line.
 type Problems struct {
-	File string
-	list []Problem
+	File    string
+	list    []Problem
+	settled map[[2]int]bool // places where what comes later would only follow from what was said
+}
+
+// Settle says that reading has ended. What is found from now on at a place that has a problem is left out: it would
+// judge a value that could not be read.
+func (p *Problems) Settle() {
+	p.settled = map[[2]int]bool{}
+	for _, problem := range p.list {
+		p.settled[[2]int{problem.Line, problem.Column}] = problem.Line > 1 || problem.Column > 1
+	}
 }
 
 // maxShown is how many problems an error writes. chosen: more is no help.
@@ -29,6 +39,9 @@ const maxShown = 100
 
 // Add records a problem at a place.
 func (p *Problems) Add(line, column int, format string, args ...any) {
+	if p.settled[[2]int{line, column}] {
+		return
+	}
 	message := format
 	if len(args) > 0 {
 		message = fmt.Sprintf(format, args...)
