@@ -21,6 +21,7 @@ type sequence struct {
 	problems []ExpectationResult
 	last     time.Duration // when the last step began
 	done     bool          // all steps have begun, and those to wait for have ended
+	fixedEnd time.Duration // the end, if it is known before the run and has been asked for; else 0
 }
 
 // stepRun is a step that has begun.
@@ -144,14 +145,17 @@ func (q *sequence) problem(step, format string, args ...any) {
 func (q *sequence) end() (time.Duration, bool) {
 	s := q.run.Scenario
 	switch {
+	case q.fixedEnd > 0:
+		return q.fixedEnd, true
 	case s.Duration != nil:
-		return *s.Duration, true
+		q.fixedEnd = *s.Duration
+		return q.fixedEnd, true
 	case s.allTimed():
-		last := time.Duration(0)
 		for i := range s.Steps {
-			last = max(last, *s.Steps[i].At)
+			q.fixedEnd = max(q.fixedEnd, *s.Steps[i].At)
 		}
-		return last + afterLastStep, true
+		q.fixedEnd += afterLastStep
+		return q.fixedEnd, true
 	case !q.done:
 		return 0, false
 	}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -43,12 +44,15 @@ type world struct {
 	machines uint64 // the data centre's changes that were looked at
 
 	members []member
-	ready   []truth.Ready
-	leaders [len(electedComponents)][]string
-	newest  *mvcc.Store // of the most advanced member; kept when all are down
-	looked  int64       // its revision
-	inputs  map[string]truth.Input
-	objects map[*api.Resource][]api.Object
+	// The cluster ID seen last, and its name.
+	clusterID   uint64
+	clusterName string
+	ready       []truth.Ready
+	leaders     [len(electedComponents)][]string
+	newest      *mvcc.Store // of the most advanced member; kept when all are down
+	looked      int64       // its revision
+	inputs      map[string]truth.Input
+	objects     map[*api.Resource][]api.Object
 }
 
 // member is an etcd member as it was last seen.
@@ -286,13 +290,16 @@ func (w *world) Machines() []truth.Machine {
 
 // Etcd returns the truth of the etcd cluster.
 func (w *world) Etcd() truth.Etcd {
-	var e truth.Etcd
+	e := truth.Etcd{Members: make([]truth.Member, 0, len(w.members))}
 	for i := range w.members {
 		m := &w.members[i]
 		e.Members = append(e.Members, m.Member)
 		if m.Up {
 			e.Term = max(e.Term, m.Term)
-			e.ClusterID = fmt.Sprintf("%x", m.id)
+			if m.id != w.clusterID || w.clusterName == "" {
+				w.clusterID, w.clusterName = m.id, strconv.FormatUint(m.id, 16)
+			}
+			e.ClusterID = w.clusterName
 		}
 	}
 	for i := range w.members {

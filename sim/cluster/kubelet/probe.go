@@ -180,21 +180,33 @@ func (w *probeWorker) port(pod *corev1.Pod) int {
 	return 0
 }
 
-// ask sends the probe to a simulated component. A tick that passes meanwhile is made up for at once.
-func (w *probeWorker) ask(pod *corev1.Pod, run *containerd.Container) {
-	kl := w.kl
+// address is where the probe of a program goes: to the machine itself.
+func (w *probeWorker) address(pod *corev1.Pod) string {
+	if w.target != "" {
+		return w.target
+	}
 	host := w.spec.HTTPGet.Host
 	if host == "" || host == w.podIP() {
 		host = "127.0.0.1"
 	}
-	port := w.port(pod)
+	target := fmt.Sprintf("%s:%d", host, w.port(pod))
+	if w.podIP() != "" {
+		w.target = target
+	}
+	return target
+}
+
+// ask sends the probe to a simulated component. A tick that passes meanwhile is made up for at once.
+func (w *probeWorker) ask(pod *corev1.Pod, run *containerd.Container) {
+	kl := w.kl
+	address := w.address(pod)
 	begun := kl.kernel.Now()
 	w.probing = true
 	request := &api.Request{Verb: api.Get, Path: w.spec.HTTPGet.Path, User: "system:anonymous",
-		UserAgent: "kube-probe/" + kl.options.Release.MinorVersion()[1:]}
-	kl.probes.web.get().Start(fmt.Sprintf("%s:%d", host, port), request, w.timeout(), func(answer any, err error) {
+		UserAgent: kl.probes.userAgent}
+	kl.probes.web.get().Start(address, request, w.timeout(), func(answer any, err error) {
 		w.probing = false
-		result, message := w.judge(answer, err, fmt.Sprintf("%s:%d", host, port))
+		result, message := w.judge(answer, err, address)
 		w.answered(pod, result, message)
 		if w.stopped || w.onHold {
 			return

@@ -39,6 +39,8 @@ type proberManager struct {
 	byPod   map[types.UID][]*probeWorker
 	results [3]map[string]probeResult // by container ID
 	web     probeTransport
+
+	userAgent string
 }
 
 // probeWorker runs one probe of one container.
@@ -56,6 +58,7 @@ type probeWorker struct {
 	onHold    bool
 	stopped   bool
 	probing   bool
+	target    string // machine:port of a program, once it is known
 	timer     sim.Timer
 }
 
@@ -65,6 +68,7 @@ func (m *proberManager) init(kl *Kubelet) {
 		m.results[i] = map[string]probeResult{}
 	}
 	m.web.init(kl)
+	m.userAgent = "kube-probe/" + kl.options.Release.MinorVersion()[1:]
 }
 
 // add makes the workers of a pod that are not there yet (AddPod).
