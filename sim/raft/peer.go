@@ -4,9 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sort"
-	"time"
 
-	etcdraft "go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"ksim/sim"
@@ -16,8 +14,8 @@ import (
 // peers carries raft's messages to the other members.
 //
 // Models etcd's rafthttp (server/etcdserver/api/rafthttp, v3.6): each member dials every other one and reads from
-// that connection what the other writes, so a pair of members has two streams. Leaves out: the pipeline that posts
-// messages while there is no stream (they are dropped, and raft is told), and the second, version 2 message stream.
+// that connection what the other writes, so a pair of members has two streams; while there is none, the pipeline posts.
+// Leaves out: the second, version 2 message stream.
 type peers struct {
 	server   *Server
 	byID     map[uint64]*peer
@@ -38,6 +36,7 @@ type peer struct {
 	retry     sim.Timer
 	since     sim.Time // since when both streams are there; -1: they are not
 	sent      sim.Time
+	posting   int    // messages on their way by the pipeline
 	complaint string // the last refusal logged
 }
 
@@ -62,6 +61,11 @@ type (
 	snapshotPost struct {
 		message *pb.Message
 		db      *Database
+		cluster uint64
+	}
+	// messagePost is POST /raft: a message, while there is no stream.
+	messagePost struct {
+		message *pb.Message
 		cluster uint64
 	}
 	// peerRequest is one that only the leader can answer, and peerAnswer its answer.
@@ -241,6 +245,8 @@ func (p *peers) accept(c *hardware.Conn) {
 			c.Send(&membersAnswer{p.knownCluster()})
 		case *snapshotPost:
 			p.takeSnapshot(c, m)
+		case *messagePost:
+			p.takeMessage(c, m)
 		case *peerRequest:
 			p.answer(m.request, func(response any, err error) { c.Send(&peerAnswer{response, err}) })
 		}
@@ -330,7 +336,7 @@ func (p *peers) send(messages []*pb.Message) {
 		case m.GetType() == pb.MsgSnap:
 			p.postSnapshot(x, m)
 		case x.out == nil:
-			s.node.ReportUnreachable(x.id)
+			p.postMessage(x, m)
 		default:
 			x.sent = s.kernel.Now()
 			x.out.Send(m)
@@ -351,50 +357,6 @@ func (p *peers) keepAlive() {
 			p.lostIn(x, c)
 		}
 	}
-}
-
-// post sends one request on a connection of its own and calls done with the answer, or with an error.
-func (p *peers) post(url string, msg any, done func(any, error)) {
-	s := p.server
-	postTo(s.process, url, s.config.Election+dialBase, msg, done)
-}
-
-// postTo dials, sends one message and waits for one answer, all within a time.
-func postTo(process *hardware.Process, url string, within time.Duration, msg any, done func(any, error)) {
-	var conn *hardware.Conn
-	answered := false
-	finish := func(answer any, err error) {
-		if answered {
-			return
-		}
-		answered = true
-		if conn != nil {
-			conn.Close()
-		}
-		done(answer, err)
-	}
-	deadline := process.Scope().After(within, "post", func() { finish(nil, sim.ErrTimeout) })
-	process.Dial(url, within, func(c *hardware.Conn, err error) {
-		if err != nil {
-			deadline.Stop()
-			finish(nil, err)
-			return
-		}
-		if answered {
-			c.Close()
-			return
-		}
-		conn = c
-		c.OnClose(func(err error) {
-			deadline.Stop()
-			finish(nil, err)
-		})
-		c.OnMessage(func(answer any) {
-			deadline.Stop()
-			finish(answer, nil)
-		})
-		c.Send(msg)
-	})
 }
 
 var errNoPeer = errors.New("no such peer")
@@ -434,42 +396,4 @@ func (p *peers) connectedSince(since sim.Time) (n int) {
 
 func (p *peers) quorumSince(since sim.Time) bool {
 	return p.connectedSince(since) >= p.server.cluster.voters()/2+1
-}
-
-// postSnapshot sends a laggard the newest database: the one of this moment, whatever raft's message says.
-func (p *peers) postSnapshot(x *peer, m *pb.Message) {
-	s := p.server
-	db := s.database()
-	m.Snapshot = &pb.Snapshot{Metadata: db.metadata()}
-	s.log.info("sending database snapshot snapshot-index:%d remote-peer-id:%x bytes:%d", db.index, x.id, db.Size())
-	if len(x.urls) == 0 {
-		s.node.ReportSnapshot(x.id, etcdraft.SnapshotFailure)
-		return
-	}
-	transfer := time.Duration(db.Size()) * time.Second / snapshotBandwidth
-	s.scope.After(transfer, "snapshot transfer", func() {
-		p.post(x.urls[0], &snapshotPost{m, db, s.cluster.id}, func(answer any, err error) {
-			defer s.catch()
-			status := etcdraft.SnapshotFinish
-			if _, ok := answer.(*posted); !ok || err != nil {
-				status = etcdraft.SnapshotFailure
-				s.node.ReportUnreachable(x.id)
-			}
-			s.node.ReportSnapshot(x.id, status)
-			s.advance()
-		})
-	})
-}
-
-func (p *peers) takeSnapshot(c *hardware.Conn, post *snapshotPost) {
-	s := p.server
-	if post.cluster != s.cluster.id {
-		c.Send(&refusal{412, s.cluster.id})
-		return
-	}
-	s.log.info("received and saved database snapshot snapshot-index:%d remote-peer-id:%x", post.db.index,
-		post.message.GetFrom())
-	s.incoming = post.db
-	p.process(post.message)
-	c.Send(&posted{})
 }
