@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -87,23 +86,68 @@ func runFor(t testing.TB, c *Cluster, d time.Duration) {
 	require.NoError(t, c.kernel.RunUntil(c.kernel.Now().Add(d)))
 }
 
-func TestLostWorker(t *testing.T) {
+// eventsAfter returns the events of a reason since t, as times after t and objects.
+func eventsAfter(c *Cluster, t sim.Time, reason string) map[string]time.Duration {
+	found := map[string]time.Duration{}
+	for _, e := range c.kernel.Trace().Events() {
+		if _, seen := found[e.Object]; e.T >= t && e.Reason == reason && !seen {
+			found[e.Object] = e.T.Sub(t)
+		}
+	}
+	return found
+}
+
+// A worker with a pod of a Deployment loses power and returns after eight minutes. Two waits add up, 50 s and 300 s;
+// without any of the mechanisms (heartbeats, taints, tolerations, the ReplicaSet, the kubelet's confirmation) one of the
+// assertions fails.
+func TestPodsOfALostWorkerMoveAfterTwoWaits(t *testing.T) {
 	c := start(t, 1, specOf(spec.Stacked, spec.Kubeadm, 4))
 	create(t, c, deployment("web", 4))
 	runFor(t, c, 30*time.Second)
 	require.Equal(t, 4, readyPods(c))
-	at := c.kernel.Now()
-	require.NoError(t, c.faults.Crash("worker-1"))
-	runFor(t, c, 8*time.Minute)
-	require.NoError(t, c.faults.Start("worker-1"))
-	runFor(t, c, 3*time.Minute)
-	for _, e := range c.kernel.Trace().Events() {
-		if e.T >= at && e.Level >= sim.Story {
-			fmt.Printf("%s %d<-%d %s/%s %s %s %s [%s %s since %d]\n", sim.Time(e.T.Sub(at)), e.Seq, e.Cause,
-				e.Machine, e.Component, e.Reason, e.Object, e.Message, e.Setting, e.Wait, e.Since)
+	var victim string
+	for _, pod := range pods(c) {
+		if pod.Spec.NodeName == "worker-1" {
+			victim = "pod/default/" + pod.Name
 		}
 	}
-	for _, p := range pods(c) {
-		fmt.Println(p.Name, p.Spec.NodeName, p.Status.Phase, isReady(p))
+	require.NotEmpty(t, victim, "the scheduler spreads four pods over four workers")
+
+	at := c.kernel.Now()
+	c.kernel.Outside(func() { require.NoError(t, c.faults.Crash("worker-1")) })
+	runFor(t, c, 8*time.Minute)
+	unknown := eventsAfter(c, at, "NodeNotReady")["node/worker-1"]
+	require.True(t, unknown >= 39*time.Second && unknown <= 56*time.Second, "Unknown after %s", unknown)
+	evicted := eventsAfter(c, at, "TaintManagerEviction")[victim]
+	require.InDelta(t, 300, (evicted - unknown).Seconds(), 0.7)
+	require.Equal(t, 4, readyPods(c), "the ReplicaSet has put another pod in its place")
+	require.Len(t, pods(c), 5, "the deleted pod stays Terminating: nobody can confirm its end")
+
+	back := c.kernel.Now()
+	c.kernel.Outside(func() { require.NoError(t, c.faults.Start("worker-1")) })
+	runFor(t, c, 2*time.Minute)
+	require.Len(t, pods(c), 4, "its kubelet has confirmed the end")
+	require.NotZero(t, eventsAfter(c, back, "NodeReady")["node/worker-1"])
+	for _, pod := range pods(c) {
+		require.NotEqual(t, "worker-1", pod.Spec.NodeName, "nothing moves back")
 	}
+	requireCausesLeadOutside(t, c, victim)
+}
+
+// requireCausesLeadOutside follows the causes of an object's events to the outside world.
+func requireCausesLeadOutside(t *testing.T, c *Cluster, object string) {
+	trace := c.kernel.Trace()
+	var last sim.EventID
+	for _, e := range trace.Events() {
+		if e.Object == object && e.Reason == "TaintManagerEviction" {
+			last = e.Seq
+		}
+	}
+	require.NotZero(t, last)
+	var reasons []string
+	for id := last; id != 0; id = trace.Event(id).Cause {
+		require.Less(t, trace.Event(id).Cause, id, "a cause comes before its effect")
+		reasons = append(reasons, trace.Event(id).Reason)
+	}
+	require.Equal(t, "MachineCrashed", reasons[len(reasons)-1], "%v", reasons)
 }
