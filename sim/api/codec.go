@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"ksim/sim"
 	"ksim/sim/api/defaults"
 )
 
@@ -146,11 +147,18 @@ type decoded struct {
 	object   Object
 }
 
-// chosen: minutes of a small cluster and a few seconds of the largest; what has left is decoded again.
-const memoMin, memoMax = 1 << 10, 1 << 15
+// chosen: minutes of a small cluster and ten seconds of a large one; what has left is decoded again.
+const memoMin, memoMax = 1 << 10, 1 << 13
 
 // NewCodec makes the codec of one simulation.
 func NewCodec() *Codec { return &Codec{decoded: make([]decoded, memoMin)} }
+
+type codecKey struct{}
+
+// CodecOf returns the codec of a simulation, which its API servers and its observers share.
+func CodecOf(k *sim.Kernel) *Codec {
+	return k.Memo(codecKey{}, func() any { return NewCodec() }).(*Codec)
+}
 
 // Decode is Decode, with a memory. The object is shared: nobody may change it. value must never change.
 //

@@ -52,7 +52,7 @@ type world struct {
 	newest      *mvcc.Store // of the most advanced member; kept when all are down
 	looked      int64       // its revision
 	inputs      map[string]truth.Input
-	objects     map[*api.Resource][]api.Object
+	lists       map[*api.Resource]*listing
 }
 
 // member is an etcd member as it was last seen.
@@ -65,8 +65,8 @@ type member struct {
 }
 
 func newWorld(c *Cluster) *world {
-	w := &world{cluster: c, codec: api.NewCodec(), machines: ^uint64(0), inputs: map[string]truth.Input{},
-		objects: map[*api.Resource][]api.Object{}}
+	w := &world{cluster: c, codec: api.CodecOf(c.kernel), machines: ^uint64(0), inputs: map[string]truth.Input{},
+		lists: map[*api.Resource]*listing{}}
 	for _, res := range api.Resources() {
 		if input, ok := truth.InputOf(res.Plural); ok {
 			w.inputs[res.Prefix] = input
@@ -206,12 +206,12 @@ func (w *world) followStore() {
 	if store.Revision() == w.looked {
 		return
 	}
-	complete := store.Since(w.looked, func(kv *mvcc.KeyValue) { w.touchKey(string(kv.Key)) })
+	complete := store.Since(w.looked, w.touch)
 	if !complete || w.looked == 0 {
 		for input := truth.Input(0); input <= truth.Events; input++ {
 			w.changes.Touch(input)
 		}
-		clear(w.objects)
+		clear(w.lists)
 	}
 	w.looked = store.Revision()
 }
@@ -224,11 +224,12 @@ func (w *world) running(store *mvcc.Store) bool {
 // descends reports whether a store has the history that was looked at: false after a restore from a snapshot.
 func (w *world) descends(store *mvcc.Store) bool { return store.Revision() >= w.looked }
 
-// touchKey forgets the list that a key of etcd belongs to, and touches the input that shows it.
-func (w *world) touchKey(key string) {
-	for res := range w.objects { // any order: deletes the ones that fit
-		if strings.HasPrefix(key, res.Prefix) {
-			delete(w.objects, res)
+// touch notes that a key has changed: in the list that it belongs to, and in the input that shows it.
+func (w *world) touch(kv *mvcc.KeyValue) {
+	key := string(kv.Key)
+	for res, list := range w.lists { // any order: one prefix fits
+		if strings.HasPrefix(key, res.Prefix) && !list.note(key, kv) {
+			delete(w.lists, res)
 		}
 	}
 	for prefix, input := range w.inputs { // any order: at most one prefix fits
@@ -249,24 +250,6 @@ func (w *world) oneLeaderATerm() error {
 		}
 	}
 	return nil
-}
-
-// Objects returns the objects of a resource as they stand in the most advanced member's store.
-func (w *world) Objects(res *api.Resource) []api.Object {
-	if list, ok := w.objects[res]; ok {
-		return list
-	}
-	var list []api.Object
-	if w.newest != nil {
-		w.newest.Each(res.Prefix, func(kv *mvcc.KeyValue) bool {
-			if object, err := w.codec.Decode(res, kv.Value, kv.ModRevision); err == nil {
-				list = append(list, object)
-			}
-			return true
-		})
-	}
-	w.objects[res] = list
-	return list
 }
 
 // Machines returns the physical truth.

@@ -26,7 +26,7 @@ type intent struct {
 
 // newFamily makes what the API servers of a simulation share.
 func newFamily(k *sim.Kernel) *family {
-	return &family{kernel: k, codec: api.NewCodec(), intents: map[string][]*intent{}, connect: connectEtcd}
+	return &family{kernel: k, codec: api.CodecOf(k), intents: map[string][]*intent{}, connect: connectEtcd}
 }
 
 type familyKey struct{}
