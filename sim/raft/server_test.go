@@ -189,8 +189,10 @@ func TestRestartedMemberServesWhicheverStreamIsThereFirst(t *testing.T) {
 	g.run(5 * time.Second)
 	for round := range 20 {
 		i := round % 3
-		g.members[i].Signal(hardware.SIGKILL)
-		g.run(10*time.Second + time.Duration(round)*7*time.Millisecond)
+		g.machines[i].PowerOff() // a dial of the others is under way when it returns
+		g.run(10*time.Second + time.Duration(round)*70*time.Millisecond)
+		g.machines[i].PowerOn()
+		g.run(10 * time.Millisecond)
 		g.restart(i)
 		g.run(time.Second)
 		require.True(t, g.server(i).serving.ready, "round %d", round)
