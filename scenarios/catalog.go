@@ -8,6 +8,7 @@ import (
 	"ksim/scenarios/source"
 	"ksim/sim/api"
 	"ksim/sim/cluster/kubelet"
+	"ksim/sim/cluster/kubeproxy"
 	"ksim/sim/cluster/spec"
 	"ksim/sim/controlplane"
 	"ksim/sim/controlplane/apiserver"
@@ -38,8 +39,8 @@ func checkComponentFlags(component string, release *api.Release, flags []spec.Fl
 		set = scheduler.FlagSet(release)
 	case "kubelet":
 		set = kubelet.FlagSet(release.Minor)
-	default:
-		return []flagIssue{{message: component + " is not modelled yet: its flags have no effect", warning: true}}
+	case "kube-proxy":
+		set = kubeproxy.FlagSet()
 	}
 	var issues []flagIssue
 	modelled, accepted := set.Names()

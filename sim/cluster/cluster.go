@@ -7,6 +7,7 @@ import (
 	"ksim/sim"
 	"ksim/sim/api"
 	"ksim/sim/cluster/containerd"
+	"ksim/sim/cluster/kubeproxy"
 	"ksim/sim/cluster/spec"
 	"ksim/sim/cluster/systemd"
 	"ksim/sim/cluster/truth"
@@ -33,6 +34,7 @@ type host struct {
 	machine *hardware.Machine
 	init    *systemd.Manager
 	runtime *containerd.Runtime // nil: no containers there
+	proxy   *kubeproxy.Table    // nil: no kube-proxy there
 	worker  *spec.Worker        // nil: not a worker
 }
 
@@ -89,6 +91,7 @@ func (c *Cluster) addHost(m spec.Machine) {
 		h.runtime = containerd.New(h.machine, containerd.Options{Programs: c.containerPrograms(),
 			PodCIDR:  fmt.Sprintf("10.244.%d.0/24", len(c.hosts)%256),
 			OnChange: func() { c.world.changes.Touch(truth.Machines) }})
+		h.proxy = kubeproxy.NewTable(h.machine)
 	}
 	h.init = systemd.Install(h.machine, c.servicePrograms(h))
 	c.hosts = append(c.hosts, h)

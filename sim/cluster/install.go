@@ -154,6 +154,12 @@ func (c *Cluster) installKubelet(h *host) {
 	// The kubelet's unit of its Debian package: Restart=always, StartLimitInterval=0, RestartSec=10.
 	h.service("kubelet", unitText("kubelet: The Kubernetes Node Agent", execStart(cmd.argv()), "Restart=always",
 		"StartLimitInterval=0", "RestartSec=10"))
+	// kubeadm runs kube-proxy as a DaemonSet. Here it is a service of the machine under either installation, so that a
+	// scenario's pods are those that its author has asked for.
+	h.write("/var/lib/kube-proxy/kubeconfig.conf", controlplane.Kubeconfig(c.server(), "system:kube-proxy"))
+	proxy := newCommand("kube-proxy", "kubeconfig=/var/lib/kube-proxy/kubeconfig.conf", "hostname-override="+h.Name)
+	h.service("kube-proxy", unitText("Kubernetes Kube Proxy", execStart(c.withFlags(proxy, "kube-proxy").argv()),
+		"Restart=always", "RestartSec=5"))
 }
 
 func joinSorted(labels map[string]string) string {

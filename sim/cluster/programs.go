@@ -7,6 +7,7 @@ import (
 	"ksim/sim/cluster/containerd"
 	"ksim/sim/cluster/haproxy"
 	"ksim/sim/cluster/kubelet"
+	"ksim/sim/cluster/kubeproxy"
 	"ksim/sim/cluster/systemd"
 	"ksim/sim/controlplane/apiserver"
 	"ksim/sim/controlplane/controllers"
@@ -46,6 +47,9 @@ func (c *Cluster) servicePrograms(h *host) map[string]systemd.Program {
 		programs["containerd"] = h.runtime.Main
 		programs["kubelet"] = func(p *hardware.Process, argv []string) {
 			kubelet.Main(p, argv, kubelet.Options{Runtime: h.runtime, Release: c.release, Capacity: h.capacity()})
+		}
+		programs["kube-proxy"] = func(p *hardware.Process, argv []string) {
+			kubeproxy.Main(p, argv, kubeproxy.Options{Table: h.proxy, Release: c.release})
 		}
 	}
 	return programs
