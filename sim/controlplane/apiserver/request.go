@@ -183,9 +183,17 @@ func (q *request) component() string {
 	return name
 }
 
-// levelOf says for whom a write is: heartbeats are routine.
+// levelOf says for whom a write is: heartbeats, renewals of locks and the writes of probes are routine.
 func (q *request) levelOf(obj, old api.Object) sim.Level {
 	switch q.Resource {
+	case api.Endpoints:
+		if old != nil && renewsLock(obj, old) {
+			return sim.Routine
+		}
+	case api.ConfigMaps:
+		if old != nil && q.component() == "probe" {
+			return sim.Routine
+		}
 	case api.Leases:
 		if old != nil && !holderChanged(obj, old) {
 			return sim.Routine
@@ -196,6 +204,23 @@ func (q *request) levelOf(obj, old api.Object) sim.Level {
 		}
 	}
 	return sim.Detail
+}
+
+// leaderAnnotation holds the record of a lock that is not a Lease (client-go tools/leaderelection/resourcelock, up to
+// v0.23).
+const leaderAnnotation = "control-plane.alpha.kubernetes.io/leader"
+
+// renewsLock reports whether a write to Endpoints only renews a leader's lock.
+func renewsLock(obj, old api.Object) bool {
+	record, was := obj.GetAnnotations()[leaderAnnotation], old.GetAnnotations()[leaderAnnotation]
+	return record != was && lockHolder(record) == lockHolder(was)
+}
+
+// lockHolder takes the holder from a record, which client-go writes with holderIdentity first.
+func lockHolder(record string) string {
+	_, rest, _ := strings.Cut(record, `"holderIdentity":"`)
+	holder, _, _ := strings.Cut(rest, `"`)
+	return holder
 }
 
 // onlyHeartbeat reports whether a node's status differs at most in its heartbeat times.
