@@ -403,10 +403,11 @@ func (q *request) sendState(w *watcher) {
 // inScope reports whether an event is one that the groups of the watcher would have shown it.
 func (w *watcher) inScope(ev *cacheEvent) bool {
 	s := w.scope
-	if s.namespace != "" && s.namespace != ev.namespace && w.cache.resource.Namespaced {
+	namespace, name := splitKey(w.cache.resource, ev.key())
+	if s.namespace != "" && s.namespace != namespace && w.cache.resource.Namespaced {
 		return false
 	}
-	if s.name != "" && s.name != ev.name {
+	if s.name != "" && s.name != name {
 		return false
 	}
 	return s.node == "" || w.cache.nodeOf(ev.current) == s.node || w.cache.nodeOf(ev.previous) == s.node

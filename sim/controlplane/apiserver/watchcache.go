@@ -44,17 +44,21 @@ type version struct {
 	object api.Object
 }
 
-// cacheEvent is one change in the window.
+// cacheEvent is one change in the window. There are very many of them.
 type cacheEvent struct {
-	key       string
-	current   *version // nil: deleted
-	previous  *version // nil: created
-	revision  int64
-	at        sim.Time
-	cause     sim.EventID
-	namespace string
-	name      string
-	messages  [3]*api.WatchEvent // added, modified, deleted: made once, shared by all watchers
+	current  *version // nil: deleted
+	previous *version // nil: created
+	revision int64
+	at       sim.Time
+	cause    sim.EventID
+}
+
+// key returns the key of etcd that has changed.
+func (ev *cacheEvent) key() string {
+	if ev.current != nil {
+		return ev.current.kv.Name()
+	}
+	return ev.previous.kv.Name()
 }
 
 // watchCache is the copy of one resource that an API server serves from.
@@ -206,9 +210,9 @@ func (c *watchCache) restart() {
 
 // process applies one change that etcd told.
 func (c *watchCache) process(e *raft.Event) {
-	key := string(e.Kv.Key)
+	key := e.Kv.Name()
 	previous := c.objects[key]
-	ev := &cacheEvent{key: key, previous: previous, revision: e.Kv.ModRevision, at: c.server.kernel.Now()}
+	ev := &cacheEvent{previous: previous, revision: e.Kv.ModRevision, at: c.server.kernel.Now()}
 	var from int64
 	if previous != nil {
 		from = previous.kv.ModRevision
@@ -230,9 +234,11 @@ func (c *watchCache) process(e *raft.Event) {
 		return
 	}
 	c.index(key, previous, ev.current)
-	ev.namespace, ev.name = splitKey(c.resource, key)
 	c.append(ev)
 	c.watchers.dispatch(ev)
+	if previous != nil {
+		previous.object = nil // only who resumes further back will look at it again
+	}
 }
 
 // append puts an event into the window, which grows while its oldest event is fresh and shrinks when a quarter would do

@@ -25,6 +25,17 @@ func tooLargeCause() []metav1.StatusCause {
 // (cacher.go indexedWatchers).
 type scopeKey struct{ namespace, name, node string }
 
+// shape says which of the three are given, as a number below 8.
+func (k scopeKey) shape() int {
+	n := 0
+	for i, part := range [...]string{k.namespace, k.name, k.node} {
+		if part != "" {
+			n |= 1 << i
+		}
+	}
+	return n
+}
+
 // watcher is one client's watch.
 type watcher struct {
 	id       uint64
@@ -45,6 +56,9 @@ type watcherSet struct {
 	lastID    uint64
 	all       []*watcher // by id
 	groups    map[scopeKey][]*watcher
+	shapes    [8]int // how many groups there are of each shape
+	shown     *cacheEvent
+	messages  [3]*api.WatchEvent // of shown: added, modified, deleted; made once, shared by all watchers
 	bookmarks []bookmarkDue
 	timer     sim.Timer
 	marked    *api.WatchEvent // the bookmark of the newest revision for which there was one
@@ -66,6 +80,9 @@ func (s *watcherSet) add(w *watcher, lifetime time.Duration) {
 	s.lastID++
 	w.id, w.cache = s.lastID, s.cache
 	s.all = append(s.all, w)
+	if len(s.groups[w.scope]) == 0 {
+		s.shapes[w.scope.shape()]++
+	}
 	s.groups[w.scope] = append(s.groups[w.scope], w)
 	w.call.OnCancel(func() { s.remove(w) })
 	w.timer = s.cache.server.scope.After(lifetime, "watch time-out", func() { s.end(w) })
@@ -86,6 +103,7 @@ func (s *watcherSet) remove(w *watcher) {
 	i = sort.Search(len(group), func(i int) bool { return group[i].id >= w.id })
 	if group = slices.Delete(group, i, i+1); len(group) == 0 {
 		delete(s.groups, w.scope)
+		s.shapes[w.scope.shape()]--
 	} else {
 		s.groups[w.scope] = group
 	}
@@ -112,25 +130,27 @@ func (s *watcherSet) dispatch(ev *cacheEvent) {
 	}
 	s.cache.server.kernel.Because(ev.cause)
 	s.deliver(scopeKey{}, ev)
-	s.deliver(scopeKey{namespace: ev.namespace, name: ev.name}, ev)
-	if ev.namespace != "" {
-		s.deliver(scopeKey{namespace: ev.namespace}, ev)
-		s.deliver(scopeKey{name: ev.name}, ev)
+	namespace, name := splitKey(s.cache.resource, ev.key())
+	s.deliver(scopeKey{namespace: namespace, name: name}, ev)
+	if namespace != "" {
+		s.deliver(scopeKey{namespace: namespace}, ev)
+		s.deliver(scopeKey{name: name}, ev)
 	}
 	if s.cache.byNode != nil {
-		s.deliverByNode(ev)
+		s.deliverByNode(namespace, ev)
 	}
+	s.shown, s.messages = nil, [3]*api.WatchEvent{}
 }
 
 // deliverByNode shows a pod's event to those who watch its node, old or new.
-func (s *watcherSet) deliverByNode(ev *cacheEvent) {
+func (s *watcherSet) deliverByNode(namespace string, ev *cacheEvent) {
 	is, was := s.cache.nodeOf(ev.current), s.cache.nodeOf(ev.previous)
 	for _, node := range [...]string{is, was} {
 		if node == "" {
 			continue
 		}
 		s.deliver(scopeKey{node: node}, ev)
-		s.deliver(scopeKey{namespace: ev.namespace, node: node}, ev)
+		s.deliver(scopeKey{namespace: namespace, node: node}, ev)
 		if is == was {
 			return
 		}
@@ -138,6 +158,9 @@ func (s *watcherSet) deliverByNode(ev *cacheEvent) {
 }
 
 func (s *watcherSet) deliver(key scopeKey, ev *cacheEvent) {
+	if s.shapes[key.shape()] == 0 {
+		return
+	}
 	for _, w := range s.groups[key] {
 		w.show(ev)
 	}
@@ -154,11 +177,11 @@ func (w *watcher) show(ev *cacheEvent) {
 	was := ev.previous != nil && w.sees(c, ev.previous)
 	switch {
 	case is && was:
-		w.call.Send(ev.message(c, api.Modified))
+		w.call.Send(c.watchers.message(ev, api.Modified))
 	case is:
-		w.call.Send(ev.message(c, api.Added))
+		w.call.Send(c.watchers.message(ev, api.Added))
 	case was:
-		w.call.Send(ev.message(c, api.Deleted))
+		w.call.Send(c.watchers.message(ev, api.Deleted))
 	default:
 		return
 	}
@@ -170,8 +193,11 @@ func (w *watcher) sees(c *watchCache, v *version) bool {
 	return (w.scope.node == "" || c.nodeOf(v) == w.scope.node) && w.filter.matches(c, v)
 }
 
-// message makes the watch event once for all watchers.
-func (ev *cacheEvent) message(c *watchCache, t api.EventType) *api.WatchEvent {
+// message makes the watch event of a change, once for all watchers that are shown it in a row.
+func (s *watcherSet) message(ev *cacheEvent, t api.EventType) *api.WatchEvent {
+	if s.shown != ev {
+		s.shown, s.messages = ev, [3]*api.WatchEvent{}
+	}
 	slot := 0
 	switch t {
 	case api.Modified:
@@ -179,18 +205,18 @@ func (ev *cacheEvent) message(c *watchCache, t api.EventType) *api.WatchEvent {
 	case api.Deleted:
 		slot = 2
 	}
-	if m := ev.messages[slot]; m != nil {
+	if m := s.messages[slot]; m != nil {
 		return m
 	}
 	m := &api.WatchEvent{Type: t, Cause: ev.cause}
 	if t == api.Deleted {
 		// The last state, with the revision of the deletion (or of the change that took it out of sight).
-		m.Object = c.object(ev.previous).DeepCopyObject().(api.Object)
+		m.Object = s.cache.object(ev.previous).DeepCopyObject().(api.Object)
 		m.Object.SetResourceVersion(formatRevision(ev.revision))
 	} else {
-		m.Object = c.object(ev.current)
+		m.Object = s.cache.object(ev.current)
 	}
-	ev.messages[slot] = m
+	s.messages[slot] = m
 	return m
 }
 

@@ -10,6 +10,9 @@ type KeyValue struct {
 	Lease          int64
 }
 
+// Name returns the key as a string, which shares the key's bytes.
+func (kv *KeyValue) Name() string { return view(kv.Key) }
+
 // EventType says what happened to a key.
 type EventType uint8
 
