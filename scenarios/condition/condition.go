@@ -54,10 +54,12 @@ func (l *Language) Compile(text string) (*Condition, []Issue) {
 	c := &Condition{Text: text}
 	var wrong []Issue
 	checked := ast.NativeRep()
-	celast.PostOrderVisit(checked.Expr(), celast.NewExprVisitor(func(e celast.Expr) {
+	celast.PostOrderVisit(celast.NavigateAST(checked), celast.NewExprVisitor(func(e celast.Expr) {
 		switch e.Kind() {
 		case celast.IdentKind:
-			c.uses(e.AsIdent())
+			if !isLocal(e.(celast.NavigableExpr)) {
+				c.uses(e.AsIdent())
+			}
 		case celast.CallKind:
 			for _, input := range functionInputs(e.AsCall().FunctionName()) {
 				c.look(input)
@@ -83,6 +85,22 @@ func (l *Language) Compile(text string) (*Condition, []Issue) {
 		return side
 	}
 	return c, nil
+}
+
+// isLocal reports whether a name is the variable of a macro around it, as t in taints.exists(t, t.key == "x").
+func isLocal(ident celast.NavigableExpr) bool {
+	inner := ident
+	for outer, ok := inner.Parent(); ok; outer, ok = inner.Parent() {
+		if outer.Kind() == celast.ComprehensionKind {
+			loop := outer.AsComprehension()
+			bound := []string{loop.IterVar(), loop.IterVar2(), loop.AccuVar()}
+			if inner.ID() != loop.IterRange().ID() && slices.Contains(bound, ident.AsIdent()) {
+				return true
+			}
+		}
+		inner = outer
+	}
+	return false
 }
 
 func (c *Condition) uses(name string) {

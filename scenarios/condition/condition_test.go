@@ -121,6 +121,17 @@ func TestWhatFailsWhileRunningIsFalseAndSaysWhy(t *testing.T) {
 	}
 }
 
+func TestVariableOfAMacroHidesTheNameOfAnInput(t *testing.T) {
+	l := New(Names{})
+	c, issues := l.Compile(`nodes.exists(n, has(nodes[n].spec.taints) && nodes[n].spec.taints.exists(t, t.key == "x"))`)
+	require.Empty(t, issues)
+	assert.False(t, c.Clock, "t is a taint here")
+	assert.Equal(t, []truth.Input{truth.Nodes}, c.Inputs)
+	c, issues = l.Compile(`pods.filter(t, t.metadata.name == "x").size() == 0 && t > duration("1m")`)
+	require.Empty(t, issues)
+	assert.True(t, c.Clock)
+}
+
 func TestConditionIsEvaluatedOnlyWhenAnInputChanged(t *testing.T) {
 	l := New(Names{})
 	w := newWorld()
