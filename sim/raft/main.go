@@ -82,9 +82,16 @@ func (s *Server) bootstrap(p *sim.Proc) error {
 		return fmt.Errorf("cannot access member directory: %w", err)
 	}
 	s.raftLog = newRaftLog()
-	s.store = mvcc.New()
+	s.store = mvcc.NewSharing(versionsOf(s.kernel))
 	s.peers.initial = known.members
 	return s.start(walContent{}, s.config.NewCluster)
+}
+
+type versionsKey struct{}
+
+// versionsOf returns what the members of a simulation share: the versions of keys, which are equal in all of them.
+func versionsOf(k *sim.Kernel) *mvcc.Versions {
+	return k.Memo(versionsKey{}, func() any { return mvcc.NewVersions() }).(*mvcc.Versions)
 }
 
 // verifyInitial is VerifyBootstrap and advertiseMatchesCluster (config/config.go).
@@ -160,7 +167,7 @@ func (s *Server) fetchCluster(p *sim.Proc, initial map[string][]string, within t
 func (s *Server) restart(db *Database) error {
 	s.log.info("server has already been initialized data-dir:%s", s.config.DataDir)
 	s.raftLog = newRaftLog()
-	s.store = mvcc.New()
+	s.store = mvcc.NewSharing(versionsOf(s.kernel))
 	base := uint64(0)
 	if db != nil {
 		base = db.index

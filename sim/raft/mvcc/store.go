@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"bytes"
 	"errors"
 	"sort"
 	"unsafe"
@@ -28,6 +29,35 @@ type Store struct {
 	leases    leases
 	hub       hub
 	writing   bool
+	versions  *Versions
+}
+
+// Versions remembers the newest versions of keys, so that members that apply the same entry hold one value between
+// them. It is no way for one to learn from another: each asks for what it has made already.
+type Versions struct{ recent []*KeyValue }
+
+// chosen: members apply an entry within milliseconds of each other; larger clusters write a few thousand a second.
+const recentVersions = 1 << 12
+
+// NewVersions makes a memory for the members of one simulation.
+func NewVersions() *Versions { return &Versions{make([]*KeyValue, recentVersions)} }
+
+// one returns the version that is equal to kv and was made before, else kv.
+func (v *Versions) one(kv KeyValue) *KeyValue {
+	place := &v.recent[kv.ModRevision&(recentVersions-1)]
+	if old := *place; old != nil && old.ModRevision == kv.ModRevision && old.CreateRevision == kv.CreateRevision &&
+		old.Version == kv.Version && old.Lease == kv.Lease && same(old.Key, kv.Key) && same(old.Value, kv.Value) {
+		return old
+	}
+	made := new(KeyValue)
+	*made = kv
+	*place = made
+	return made
+}
+
+// same compares by identity first: members mostly share one array of bytes.
+func same(a, b []byte) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || bytes.Equal(a, b))
 }
 
 // change is one change of one key: kv was put over prev, or, when its Version is 0, prev was deleted.
@@ -40,8 +70,11 @@ func (c *change) revision() int64 { return c.kv.ModRevision }
 func (c *change) deletes() bool   { return c.kv.Version == 0 }
 
 // New makes an empty store. Its revision is 1, as etcd's is.
-func New() *Store {
-	s := &Store{tree: newTree(), revision: 1}
+func New() *Store { return NewSharing(NewVersions()) }
+
+// NewSharing is New for one of several members that share their versions.
+func NewSharing(versions *Versions) *Store {
+	s := &Store{tree: newTree(), revision: 1, versions: versions}
 	s.leases.byID = map[int64]*Lease{}
 	s.hub.store = s
 	s.hub.exact = map[string]*group{}

@@ -41,14 +41,15 @@ func (t *Txn) Range(key, end []byte, o RangeOptions) ([]*KeyValue, int64, error)
 // changed.
 func (t *Txn) Put(key, value []byte, lease int64) (prev *KeyValue) {
 	s := t.store
-	kv := &KeyValue{Key: key, Value: value, ModRevision: s.revision + 1, Lease: lease}
+	next := KeyValue{Key: key, Value: value, ModRevision: s.revision + 1, Lease: lease}
 	prev, _ = s.tree.Get(view(key))
 	if prev != nil {
-		kv.Key = prev.Key // so that versions, and the tree, share one
-		kv.CreateRevision, kv.Version = prev.CreateRevision, prev.Version+1
+		next.Key = prev.Key // so that versions, and the tree, share one
+		next.CreateRevision, next.Version = prev.CreateRevision, prev.Version+1
 	} else {
-		kv.CreateRevision, kv.Version = kv.ModRevision, 1
+		next.CreateRevision, next.Version = next.ModRevision, 1
 	}
+	kv := s.versions.one(next)
 	s.tree.Set(view(kv.Key), kv)
 	s.size.add(kv)
 	s.history = append(s.history, change{kv, prev})
