@@ -118,8 +118,18 @@ func (s *Server) crash(text string) {
 func (s *Server) advance() {
 	s.elections.fix()
 	for !s.busy && !s.handling && s.scope.Alive() && s.node.HasReady() {
-		s.handle(s.node.Ready())
+		rd := s.node.Ready()
+		s.handle(rd)
+		if onlyMessages(&rd) {
+			return // most often; asking again would cost as much as the message did
+		}
 	}
+}
+
+// onlyMessages reports whether handling a Ready cannot have made raft ready again: heartbeats and their answers.
+func onlyMessages(rd *etcdraft.Ready) bool {
+	return rd.SoftState == nil && rd.HardState == nil && len(rd.ReadStates) == 0 && len(rd.Entries) == 0 &&
+		rd.Snapshot == nil && len(rd.CommittedEntries) == 0
 }
 
 // handle does what etcd's raftNode does with a Ready: apply, send if leader, persist, then send if not.
