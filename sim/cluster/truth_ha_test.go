@@ -11,9 +11,10 @@ import (
 	"ksim/sim/hardware"
 )
 
-// Timelines of three control planes behind haproxy. What was different there: the control plane's machines ran no kubelet
-// (a supervisor restarted what ended after 0, 10, 20, 40 s and did kubeadm's liveness probes), everything shared two cores
-// (starts and sub-second figures are upper bounds), and the probes spoke HTTP/1.1, without HTTP/2's pings.
+// Timelines of three control planes behind haproxy. What was different there: the control plane's machines ran no
+// kubelet (a supervisor restarted what ended after 0, 10, 20, 40 s and did kubeadm's liveness probes), everything
+// shared two cores (starts and sub-second figures are upper bounds), and the probes spoke HTTP/1.1, without HTTP/2's
+// pings.
 
 var controlPlane = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
 
@@ -312,8 +313,8 @@ func TestTimelineMachineStoppedBySIGTERM(t *testing.T) {
 	})
 }
 
-// Here as there the workers are all the nodes there are, in one zone: when all are gone nobody is evicted. With Ready nodes
-// among the machines of the control plane they would be.
+// Here as there the workers are all the nodes there are, in one zone: when all are gone nobody is evicted. With
+// Ready nodes among the machines of the control plane they would be.
 func TestTimelineBalancerGone(t *testing.T) {
 	oneZone := func() *spec.Cluster {
 		s := specOf(spec.Stacked, spec.Systemd, 4)

@@ -24,8 +24,9 @@ const (
 	probeLimit = 10 * time.Second
 )
 
-// probe asks again and again, as the recordings' clients do: W, R and C on a new connection each, whether the one before
-// was answered or not; WK and RK one after the other on a connection that is kept until it breaks; D a machine directly.
+// probe asks again and again, as the recordings' clients do: W, R and C on a new connection each, whether the one
+// before was answered or not; WK and RK one after the other on a connection that is kept until it breaks; D a
+// machine directly.
 type probe struct {
 	rig     *rig
 	name    string
@@ -246,8 +247,8 @@ func (p *probe) summary() string {
 		}
 	}
 	gap, at := p.gap(-10, 1e6)
-	return fmt.Sprintf("%s: %d tries, %d failed %.2f..%.2f, gap %.2f at %.2f, %d slow, %v", p.name, len(p.tries), n, first, last, gap,
-		at, p.slow(0.9), texts)
+	return fmt.Sprintf("%s: %d tries, %d failed %.2f..%.2f, gap %.2f at %.2f, %d slow, %v", p.name, len(p.tries), n,
+		first, last, gap, at, p.slow(0.9), texts)
 }
 
 // watcher keeps a watch open: on an object that is written often, or on one that never is.
@@ -273,7 +274,8 @@ func (w *watcher) connect() {
 			r.change("watch "+w.name, "up")
 		}
 		if gap := now.Sub(w.last); name == "probe" && gap > time.Second {
-			r.marks = append(r.marks, mark{w.last.Sub(r.t0).Seconds(), "watch " + w.name, fmt.Sprintf("gap %.2f", gap.Seconds())})
+			text := fmt.Sprintf("gap %.2f", gap.Seconds())
+			r.marks = append(r.marks, mark{r.since(w.last), "watch " + w.name, text})
 		}
 		w.last = now
 	}, func(err error) {

@@ -42,8 +42,12 @@ type rig struct {
 	leases  map[string]sim.Time // of nodes: when the last renewal came
 	gaps    map[string]float64  // of nodes: the longest time between two renewals since t0
 	renewed map[string][]float64
-	running map[*hardware.Process]bool
-	held    map[string]sim.Time // component@machine that may not run before
+	pods    map[string]bool
+
+	lockVersion string
+	lockRenewed sim.Time // when the controller manager's lock was last written
+	running     map[*hardware.Process]bool
+	held        map[string]sim.Time // component@machine that may not run before
 }
 
 // newRig runs a cluster until it is ready and a minute more, so that everything has its rhythm.
@@ -128,13 +132,16 @@ func (r *rig) look() {
 	if changed(truth.Leases) {
 		r.lookAtLeases()
 	}
+	if changed(truth.LeadersState) {
+		for _, component := range electedComponents {
+			r.change("leads "+component, strings.Join(world.Leaders(component), " "))
+		}
+	}
 	if changed(truth.Nodes) {
 		r.lookAtNodes()
 	}
 	if changed(truth.Pods) {
-		for _, pod := range pods(r.Cluster) {
-			r.change("pod "+pod.Name, podState(pod))
-		}
+		r.lookAtPods()
 	}
 	if changed(truth.EndpointSlices) {
 		r.lookAtEndpoints()
@@ -151,11 +158,15 @@ func (r *rig) look() {
 }
 
 func (r *rig) lookAtLeases() {
-	for _, component := range electedComponents {
-		r.change("lock "+component, r.world.Holder(component))
-	}
 	for _, object := range r.world.Objects(api.Leases) {
 		lease := object.(*coordinationv1.Lease)
+		if slices.Contains(electedComponents[:], lease.Name) && lease.Spec.HolderIdentity != nil {
+			// With the process's own part: a successor on the same machine is another holder.
+			r.change("lock "+lease.Name, *lease.Spec.HolderIdentity)
+			if lease.Name == electedComponents[0] && r.lockVersion != lease.ResourceVersion {
+				r.lockVersion, r.lockRenewed = lease.ResourceVersion, r.kernel.Now()
+			}
+		}
 		if lease.Namespace != "kube-node-lease" || lease.Spec.RenewTime == nil {
 			continue
 		}
@@ -189,6 +200,20 @@ func (r *rig) lookAtNodes() {
 		slices.Sort(taints)
 		r.change("node "+node.Name, strings.TrimSpace(state+" "+strings.Join(taints, " ")))
 	}
+}
+
+func (r *rig) lookAtPods() {
+	there := map[string]bool{}
+	for _, pod := range pods(r.Cluster) {
+		there["pod "+pod.Name] = true
+		r.change("pod "+pod.Name, podState(pod))
+	}
+	for who := range r.pods { // any order: they differ in who is gone
+		if !there[who] {
+			r.change(who, "gone")
+		}
+	}
+	r.pods = there
 }
 
 func podState(pod *corev1.Pod) string {

@@ -14,8 +14,8 @@ import (
 	"ksim/sim/cluster/spec"
 )
 
-// seeds is how many runs of each timeline are held against the table: one in the project's tests, many to look for bounds
-// that only luck keeps.
+// seeds is how many runs of each timeline are held against the table: one in the project's tests, many to look for
+// bounds that only luck keeps.
 var seeds = flag.Int("truth-seeds", 1, "how many runs of each recorded timeline")
 
 // figures are what a run came to, by name, for a timeline of the table.

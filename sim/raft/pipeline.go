@@ -10,9 +10,9 @@ import (
 	"ksim/sim/hardware"
 )
 
-// Models rafthttp's pipeline and snapshot sender (server/etcdserver/api/rafthttp/pipeline.go, snapshot_sender.go, v3.6):
-// what is posted to a peer, on a connection of its own. Leaves out: the pipeline's buffer of 64 messages (what does not
-// fit into its four connections is dropped, and raft is told).
+// Models rafthttp's pipeline and snapshot sender (server/etcdserver/api/rafthttp: pipeline.go, snapshot_sender.go,
+// v3.6): what is posted to a peer, on a connection of its own. Leaves out: the pipeline's buffer of 64 messages (what
+// does not fit into its four connections is dropped, and raft is told).
 
 // connPerPipeline is how many messages the pipeline posts to a peer at once (rafthttp/pipeline.go, v3.6).
 const connPerPipeline = 4
