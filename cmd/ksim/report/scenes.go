@@ -160,11 +160,14 @@ func effects(act *Scene) []Line {
 	for _, line := range act.Lines {
 		typed += line.Text + " "
 	}
+	words := strings.FieldsFunc(typed, func(r rune) bool { return r == ' ' || r == ',' })
 	var lines []Line
 	for i := range act.Events {
 		e := &act.Events[i]
-		if e.Message != "" && !slices.Contains(strings.Fields(typed), short(e.Object)) && kind(e.Object) == "machine" {
-			lines = append(lines, Line{Act, sentence(e)})
+		said := Line{Act, sentence(e)} // a partition says the same of every machine
+		if e.Message != "" && kind(e.Object) == "machine" && !slices.Contains(words, short(e.Object)) &&
+			!slices.Contains(lines, said) {
+			lines = append(lines, said)
 		}
 	}
 	return lines

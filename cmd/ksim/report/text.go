@@ -276,7 +276,9 @@ func Hints(run *Run) []Hint {
 		}},
 		{"why was it deleted?", func(e *sim.Event) bool { return e.Reason == "TaintManagerEviction" && !cancels(e) }},
 		{"why NotReady?", func(e *sim.Event) bool { return e.Reason == "NodeNotReady" && kind(e.Object) == "node" }},
-		{"why did that happen?", func(e *sim.Event) bool { return e.Level == sim.Story && e.Object != "" }},
+		{"why did that happen?", func(e *sim.Event) bool {
+			return e.Level == sim.Story && e.Cause != 0 && e.Object != "" && kind(e.Object) != "scenario"
+		}},
 	} {
 		for i := range run.Trace {
 			if e := &run.Trace[i]; e.T >= run.Start && fits.event(e) {

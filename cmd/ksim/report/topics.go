@@ -100,6 +100,8 @@ func ofObject(m *memory, e *sim.Event) string {
 	switch kind(e.Object) {
 	case "pod":
 		return ofWorkload(m, e)
+	case "controller": // one of the many in the controller manager
+		return nickname(e.Component)
 	case "", "server": // a server of the load balancer is known by the machine that the balancer runs on
 		if e.Machine != "" {
 			return e.Machine
