@@ -57,8 +57,8 @@ func plural(n int, noun string) string {
 	return noun + "s"
 }
 
-// easeGarbage has the memory of a small cluster collected less often: a run allocates much, keeps little and is over soon.
-// Large clusters, and whoever has set GOGC, are left alone.
+// easeGarbage has the memory of a small cluster collected less often: a run allocates much, keeps little and is over
+// soon. Large clusters, and whoever has set GOGC, are left alone.
 func easeGarbage(c *spec.Cluster) {
 	if os.Getenv("GOGC") == "" && len(c.Machines()) < 100 {
 		debug.SetGCPercent(400)

@@ -98,8 +98,8 @@ func eventsAfter(c *Cluster, t sim.Time, reason string) map[string]time.Duration
 }
 
 // A worker with a pod of a Deployment loses power and returns after eight minutes. Two waits add up, 50 s and 300 s;
-// without any of the mechanisms (heartbeats, taints, tolerations, the ReplicaSet, the kubelet's confirmation) one of the
-// assertions fails.
+// without any of the mechanisms (heartbeats, taints, tolerations, the ReplicaSet, the kubelet's confirmation) one of
+// the assertions fails.
 func TestPodsOfALostWorkerMoveAfterTwoWaits(t *testing.T) {
 	c := start(t, 1, specOf(spec.Stacked, spec.Kubeadm, 4))
 	create(t, c, deployment("web", 4))

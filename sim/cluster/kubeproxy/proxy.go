@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// minSyncPeriod is the least time between two writes of the rules (pkg/proxy/apis/config/v1alpha1/defaults.go, v1.36).
+	// minSyncPeriod is the least time between two writes of the rules (pkg/proxy/apis/config/v1alpha1/defaults.go,
+	// v1.36).
 	minSyncPeriod = time.Second
 	// healthPort is --healthz-port's default.
 	healthPort = 10256
@@ -120,7 +121,8 @@ func FlagSet() *controlplane.Flags {
 		"conntrack-min", "conntrack-tcp-timeout-close-wait", "conntrack-tcp-timeout-established", "detect-local-mode",
 		"feature-gates", "healthz-bind-address", "hostname-override", "iptables-min-sync-period", "iptables-sync-period",
 		"ipvs-min-sync-period", "ipvs-scheduler", "ipvs-sync-period", "kube-api-burst", "kube-api-qps", "log-dir",
-		"masquerade-all", "master", "metrics-bind-address", "nodeport-addresses", "oom-score-adj", "proxy-mode", "v", "vmodule")
+		"masquerade-all", "master", "metrics-bind-address", "nodeport-addresses", "oom-score-adj", "proxy-mode",
+		"v", "vmodule")
 	return f
 }
 
