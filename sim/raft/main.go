@@ -185,7 +185,6 @@ func (s *Server) restart(db *Database) error {
 	s.id, s.cluster.id = content.metadata.member, content.metadata.cluster
 	s.raftLog.append(content.entries)
 	if state := content.state; state != nil {
-		state = proto.Clone(state).(*pb.HardState)
 		state.Commit = proto.Uint64(max(state.GetCommit(), base))
 		if last := s.raftLog.last(); state.GetCommit() > last {
 			state.Commit = proto.Uint64(last)
