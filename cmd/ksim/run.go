@@ -56,7 +56,7 @@ are virtual.`),
 	f.IntVar(&o.runs, "runs", 1, "run with this many seeds, one after another, and report the spread")
 	f.StringVarP(&o.output, "output", "o", "text", "format: text, json, jsonl or yaml")
 	f.StringArrayVar(&o.set, "set", nil, "`param=value` of the scenario's params; may be repeated")
-	f.DurationVar(&o.until, "until", 0, "end at this virtual time instead of the scenario's")
+	f.DurationVar(&o.until, "until", 0, "end at this virtual time at the latest")
 	f.StringVar(&o.html, "html", "", "also write a page with the timeline drawn to this `file`")
 	f.StringVar(&o.junit, "junit", "", "also write JUnit XML to this `file`")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "every trace event, not only the story")

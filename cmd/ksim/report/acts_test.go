@@ -15,6 +15,7 @@ import (
 func acts() *Run {
 	run := &Run{Name: "acts", Source: "acts", Seed: 1, Duration: 3 * time.Minute, Passed: true, Steps: []Step{
 		{Name: "cut", Command: "fault partition worker-1,worker-2 cp-1", T: time.Minute},
+		{Name: "get", Command: "kubectl get nodes", Stdout: "NAME     STATUS\nworker-1 Ready\n", T: 90 * time.Second},
 		{Name: "zone", Command: "fault isolate zone/a", T: 2 * time.Minute}}}
 	add := func(t time.Duration, e sim.Event) {
 		e.T, e.Seq = sim.Time(t), sim.EventID(len(run.Trace)+1)
@@ -39,6 +40,7 @@ func TestFaultIsToldOnceAndNotWhereTheCommandNamesIt(t *testing.T) {
 	Text(&text, acts(), Style{Width: 80})
 	assert.NotContains(t, text.String(), "cannot reach", "the command says it already")
 	assert.Equal(t, 1, bytes.Count(text.Bytes(), []byte("zone a is cut off")), text.String())
+	assert.Contains(t, text.String(), "  NAME     STATUS\n", "a table keeps its columns")
 	assert.Contains(t, text.String(), "2:30  controllers  zone a is in FullDisruption")
 }
 

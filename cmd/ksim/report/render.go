@@ -107,6 +107,9 @@ func wrap(text string, width int) []string {
 	var lines []string
 	line := ""
 	unbroken := strings.NewReplacer(nbsp, " ")
+	if !strings.ContainsAny(text, "\n\t") && utf8.RuneCountInString(text) <= width {
+		return []string{unbroken.Replace(text)} // the columns of a table stay
+	}
 	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\n' || r == '\t' }) {
 		word = unbroken.Replace(word)
 		switch {
