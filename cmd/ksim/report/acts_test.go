@@ -49,3 +49,14 @@ func TestHintAsksForWhatHasACause(t *testing.T) {
 	require.Len(t, hints, 1)
 	assert.Equal(t, "ksim why acts controller/node-lifecycle-controller", hints[0].Command)
 }
+
+func TestEvictionByTimeoutSpeaksOfNoTaint(t *testing.T) {
+	run := acts()
+	run.Trace = append(run.Trace, sim.Event{Seq: sim.EventID(len(run.Trace) + 1), T: sim.Time(170 * time.Second),
+		Level: sim.Story, Reason: "NodeControllerEviction", Object: "pod/default/p", Related: "node/worker-1", Cause: 2,
+		Since: 1, Wait: 5 * time.Minute, Setting: "pod-eviction-timeout", Component: "kube-controller-manager"})
+	var text bytes.Buffer
+	Text(&text, run, Style{Width: 80})
+	assert.Contains(t, text.String(), "nothing had been heard of the node for 300 s (pod-eviction-timeout)")
+	assert.NotContains(t, text.String(), "tolerated")
+}

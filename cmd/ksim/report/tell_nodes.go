@@ -121,6 +121,9 @@ func tellEviction(m *memory, s *Scene) []Line {
 		lines = append(lines, Line{Loss, fmt.Sprintf("%s marked for deletion: %s", count(n, "pod"), list(marked, 6))})
 		if e := s.waited(); e != nil {
 			text := fmt.Sprintf("%s tolerated the taint for %s (%s)", they(n), span(e.Wait), e.Setting)
+			if e.Reason == "NodeControllerEviction" { // up to v1.12 there is no taint that pods could tolerate
+				text = fmt.Sprintf("nothing had been heard of the node for %s (%s)", span(e.Wait), e.Setting)
+			}
 			lines = append(lines, Line{Explain, text})
 		}
 		lines = append(lines, m.stayers(s.Who, at)...)
