@@ -56,7 +56,7 @@ func TestEvictionByTimeoutSpeaksOfNoTaint(t *testing.T) {
 		Level: sim.Story, Reason: "NodeControllerEviction", Object: "pod/default/p", Related: "node/worker-1", Cause: 2,
 		Since: 1, Wait: 5 * time.Minute, Setting: "pod-eviction-timeout", Component: "kube-controller-manager"})
 	var text bytes.Buffer
-	Text(&text, run, Style{Width: 80})
+	Text(&text, run, Style{Width: 120})
 	assert.Contains(t, text.String(), "nothing had been heard of the node for 300 s (pod-eviction-timeout)")
 	assert.NotContains(t, text.String(), "tolerated")
 }
