@@ -403,14 +403,14 @@ func (q *request) sendState(w *watcher) {
 // inScope reports whether an event is one that the groups of the watcher would have shown it.
 func (w *watcher) inScope(ev *cacheEvent) bool {
 	s := w.scope
+	if s.node != "" && nodeOf(ev.current) != s.node && nodeOf(ev.previous) != s.node {
+		return false
+	}
 	namespace, name := splitKey(w.cache.resource, ev.key())
 	if s.namespace != "" && s.namespace != namespace && w.cache.resource.Namespaced {
 		return false
 	}
-	if s.name != "" && s.name != name {
-		return false
-	}
-	return s.node == "" || w.cache.nodeOf(ev.current) == s.node || w.cache.nodeOf(ev.previous) == s.node
+	return s.name == "" || s.name == name
 }
 
 // watchLifetime is what the client asked for, else 30 to 60 minutes (apiserver pkg/endpoints/handlers/get.go).

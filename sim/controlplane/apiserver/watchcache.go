@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidwall/btree"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"ksim/sim"
@@ -42,6 +43,7 @@ const (
 type version struct {
 	kv     *raft.KeyValue
 	object api.Object
+	node   string // a pod's spec.nodeName
 }
 
 // cacheEvent is one change in the window. There are very many of them.
@@ -382,7 +384,12 @@ func (c *watchCache) index(key string, previous, current *version) {
 	if c.byNode == nil {
 		return
 	}
-	was, is := c.nodeOf(previous), c.nodeOf(current)
+	if current != nil {
+		if pod, ok := c.object(current).(*corev1.Pod); ok {
+			current.node = pod.Spec.NodeName
+		}
+	}
+	was, is := nodeOf(previous), nodeOf(current)
 	if was != "" && (was != is || current == nil) {
 		delete(c.byNode[was], key)
 		if len(c.byNode[was]) == 0 {

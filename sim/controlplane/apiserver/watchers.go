@@ -5,7 +5,6 @@ import (
 	"sort"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ksim/sim"
@@ -144,7 +143,7 @@ func (s *watcherSet) dispatch(ev *cacheEvent) {
 
 // deliverByNode shows a pod's event to those who watch its node, old or new.
 func (s *watcherSet) deliverByNode(namespace string, ev *cacheEvent) {
-	is, was := s.cache.nodeOf(ev.current), s.cache.nodeOf(ev.previous)
+	is, was := nodeOf(ev.current), nodeOf(ev.previous)
 	for _, node := range [...]string{is, was} {
 		if node == "" {
 			continue
@@ -190,7 +189,7 @@ func (w *watcher) show(ev *cacheEvent) {
 
 // sees reports whether a version is one that the watcher wants. Of its scope only the node can change.
 func (w *watcher) sees(c *watchCache, v *version) bool {
-	return (w.scope.node == "" || c.nodeOf(v) == w.scope.node) && w.filter.matches(c, v)
+	return (w.scope.node == "" || nodeOf(v) == w.scope.node) && w.filter.matches(c, v)
 }
 
 // message makes the watch event of a change, once for all watchers that are shown it in a row.
@@ -265,12 +264,9 @@ func (s *watcherSet) bookmark(revision int64) *api.WatchEvent {
 }
 
 // nodeOf returns the node that a pod is bound to, "" for none.
-func (c *watchCache) nodeOf(v *version) string {
+func nodeOf(v *version) string {
 	if v == nil {
 		return ""
 	}
-	if pod, ok := c.object(v).(*corev1.Pod); ok {
-		return pod.Spec.NodeName
-	}
-	return ""
+	return v.node
 }
