@@ -61,9 +61,9 @@ func listPods(version string) *api.Request {
 
 func path(path string) *api.Request { return &api.Request{Verb: api.Get, Path: path} }
 
-// One API server with three members of its own, two of which are killed for 240 s; nobody probes its liveness. kubectl's
-// own second or two of start are in the recorded times, and systemd restarts the managers after 5 s here, not after 0,
-// 10, 20 s.
+// One API server with three members of its own, two of which are killed for 240 s; nobody probes its liveness. Recorded
+// times contain kubectl's own second or two of start, and a slower start of etcd; systemd restarts the managers after
+// 5 s here, the recording's supervisor did after 0, 10, 20 s.
 func TestTimelineQuorumLostUnderOneAPIServer(t *testing.T) {
 	one := func() *spec.Cluster {
 		s := specOf(spec.External, spec.Systemd, 4)
