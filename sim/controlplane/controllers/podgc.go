@@ -25,6 +25,7 @@ const (
 type podGC struct {
 	*manager
 	quarantine map[string]quarantined // nodes that pods name and that are not there
+	lost       int                    // pods that are to end and never began
 }
 
 type quarantined struct {
@@ -32,7 +33,19 @@ type quarantined struct {
 	since sim.EventID
 }
 
-func newPodGC(m *manager) *podGC { return &podGC{manager: m, quarantine: map[string]quarantined{}} }
+func newPodGC(m *manager) *podGC {
+	gcc := &podGC{manager: m, quarantine: map[string]quarantined{}}
+	m.pods.Tally(func(pod *corev1.Pod, sign int) {
+		if isUnscheduledTerminating(pod) {
+			gcc.lost += sign
+		}
+	})
+	return gcc
+}
+
+func isUnscheduledTerminating(pod *corev1.Pod) bool {
+	return pod.DeletionTimestamp != nil && pod.Spec.NodeName == ""
+}
 
 func (gcc *podGC) run() {
 	gcc.whenSynced("podgc", func(p *sim.Proc) {
@@ -130,11 +143,10 @@ func (gcc *podGC) gcOrphaned(p *sim.Proc) {
 
 // deletionOf finds the last thing that happened to a node that is gone: its deletion.
 func (gcc *podGC) deletionOf(node string, pod *corev1.Pod) sim.EventID {
-	events := gcc.kernel.Trace().Events()
-	object := nodeObject(node)
-	for i := len(events) - 1; i >= 0; i-- {
-		if events[i].Object == object {
-			return events[i].Seq
+	trace, object := gcc.kernel.Trace(), nodeObject(node)
+	for id := sim.EventID(trace.Len()); id > 0; id-- {
+		if trace.Event(id).Object == object {
+			return id
 		}
 	}
 	return api.CauseOf(gcc.kernel, pod)
@@ -142,9 +154,12 @@ func (gcc *podGC) deletionOf(node string, pod *corev1.Pod) sim.EventID {
 
 // gcUnscheduledTerminating deletes pods that are to end and never began: no kubelet will confirm them.
 func (gcc *podGC) gcUnscheduledTerminating(p *sim.Proc) {
+	if gcc.lost == 0 {
+		return
+	}
 	var found []*corev1.Pod
 	for i := range gcc.pods.Len() {
-		if pod := gcc.pods.At(i); pod.DeletionTimestamp != nil && pod.Spec.NodeName == "" {
+		if pod := gcc.pods.At(i); isUnscheduledTerminating(pod) {
 			found = append(found, pod)
 		}
 	}
