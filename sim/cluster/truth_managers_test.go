@@ -99,7 +99,8 @@ func TestTimelineSchedulerDown(t *testing.T) {
 		began := r.now()
 		require.NoError(t, r.Systemd("cp-1").Start("kube-scheduler"))
 		r.until(r.kernel.Now().Add(30*time.Second), func() bool { return readyPods(r.Cluster) == 8 })
-		// The holder of the record is this machine, as it was: that the lock is taken shows in the scheduler's own view.
+		// The holder of the record is this machine, as it was: that the lock is taken shows in the scheduler's own
+		// view.
 		leads := r.after("leads kube-scheduler", "cp-1", began)
 		f.set("scheduler start to lead", leads)
 		f.set("lead to all pods Ready", r.now()-began-leads)
