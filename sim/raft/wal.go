@@ -17,7 +17,8 @@ type writeAheadLog struct {
 // walMetadata is the first record: whose log it is.
 type walMetadata struct{ member, cluster uint64 }
 
-// walState is a hard state as the log holds it: there are tens of thousands, and raft's own takes four pieces of memory.
+// walState is a hard state as the log holds it: there are tens of thousands, and raft's own takes four pieces of
+// memory.
 type walState struct{ term, vote, commit uint64 }
 
 func (r *walState) hardState() *pb.HardState {
