@@ -114,3 +114,21 @@ func TestEveryTopologyAndInstallationComesUp(t *testing.T) {
 }
 
 var _ truth.World = (*world)(nil)
+
+// Under systemd without a balancer nobody asks an API server for its health; what an observer sees follows etcd all the
+// same, both ways.
+func TestReadinessOfAServerThatNobodyAsksFollowsEtcd(t *testing.T) {
+	s := specOf(spec.External, spec.Systemd, 0)
+	s.ControlPlanes, s.LoadBalancer = 1, nil
+	c := start(t, 1, s)
+	ready := func() bool { return c.World().APIReady()[0].Ready }
+	runFor(t, c, 30*time.Second)
+	require.True(t, ready())
+	require.NoError(t, c.faults.Crash("etcd-1"))
+	require.NoError(t, c.faults.Crash("etcd-2"))
+	runFor(t, c, 10*time.Second)
+	require.False(t, ready())
+	require.NoError(t, c.faults.Start("etcd-1"))
+	runFor(t, c, time.Minute)
+	require.True(t, ready())
+}

@@ -5,10 +5,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"ksim/sim"
 	"ksim/sim/api"
 	"ksim/sim/cluster/spec"
 	"ksim/sim/cluster/truth"
@@ -30,7 +32,11 @@ type memberView interface {
 type leaderView interface{ IsLeader() bool }
 
 // readyView is what an API server shows to observers.
-type readyView interface{ Ready() bool }
+type readyView interface {
+	Ready() bool       // by its last checks of etcd
+	Checked() sim.Time // when they began
+	Started() bool
+}
 
 // electedComponents are those that compete for a lock.
 var electedComponents = [...]string{"kube-controller-manager", "kube-scheduler"}
@@ -132,7 +138,7 @@ func (w *world) lookAtProcess(h *host, p *hardware.Process) {
 		w.noteMember(h, member{Member: truth.Member{Name: h.Name, Machine: h.Name, Up: true, Role: v.Role(), Term: v.Term(),
 			Commit: v.Commit(), Applied: v.Applied()}, machine: h.machine, process: p, store: v.Store(), id: v.ClusterID()})
 	case readyView:
-		w.noteReady(h, v.Ready() && !p.Stopped() && !h.machine.Frozen())
+		w.noteServer(h, p, v)
 	case leaderView:
 		for i, name := range electedComponents {
 			if name == p.Name {
@@ -148,12 +154,60 @@ func (w *world) noteMember(h *host, now member) {
 			if m.Member != now.Member || m.id != now.id {
 				w.changes.Touch(truth.EtcdState)
 			}
+			moved := m.Up != now.Up || m.Role != now.Role || m.Term != now.Term
 			*m = now
+			if moved {
+				w.lookAtServers()
+			}
 			return
 		}
 	}
 	w.members = append(w.members, now)
 	w.changes.Touch(truth.EtcdState)
+}
+
+// staleCheck is when an API server's last check of etcd says nothing any more. chosen: longer than a check of 2 s every
+// second, as the kubelet's probes ask for, can be apart.
+const staleCheck = 5 * time.Second
+
+// noteServer notes whether an API server would answer /readyz with ok: by what its own last checks said or, where nobody
+// has asked it for a while, by what a check would find.
+func (w *world) noteServer(h *host, p *hardware.Process, v readyView) {
+	ready := v.Ready()
+	if w.cluster.kernel.Now().Sub(v.Checked()) > staleCheck {
+		ready = v.Started() && w.etcdAnswers(h)
+	}
+	w.noteReady(h, ready && !p.Stopped() && !h.machine.Frozen())
+}
+
+// etcdAnswers reports whether the API server of a machine reaches a member that can serve a linearizable read.
+func (w *world) etcdAnswers(h *host) bool {
+	for i := range w.members {
+		leader := &w.members[i]
+		if leader.Role != "leader" || !w.quorum(leader) {
+			continue
+		}
+		dc := w.cluster.dc
+		for j := range w.members {
+			m := &w.members[j]
+			if (!h.Member || m.Name == h.Name) && m.Up && !m.process.Stopped() && dc.Reaches(h.machine, m.machine) &&
+				dc.Reaches(m.machine, leader.machine) && dc.Reaches(leader.machine, m.machine) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// lookAtServers looks at the API servers again because etcd's members have changed their parts.
+func (w *world) lookAtServers() {
+	for _, h := range w.cluster.core {
+		for _, p := range h.machine.Processes() {
+			if v, ok := p.View().(readyView); ok {
+				w.noteServer(h, p, v)
+			}
+		}
+	}
 }
 
 func (w *world) noteReady(h *host, ready bool) {

@@ -70,6 +70,17 @@ func (v *View) Ready() bool {
 	return s.hooksDone && !s.terminating && s.etcdHealth.last == nil && s.etcdReadiness.last == nil
 }
 
+// Started reports whether the server has started up and is not being stopped: what /readyz asks besides etcd.
+func (v *View) Started() bool { return v.server.hooksDone && !v.server.terminating }
+
+// Checked returns when the last checks of etcd began: long ago if nobody asks for the server's health.
+func (v *View) Checked() sim.Time {
+	if !v.Started() { // its checks may not be there yet
+		return v.server.kernel.Now()
+	}
+	return min(v.server.etcdHealth.lastAt, v.server.etcdReadiness.lastAt)
+}
+
 // Changes counts what may have changed the answer.
 func (v *View) Changes() uint64 { return v.changes }
 
