@@ -170,8 +170,8 @@ func (w *world) noteMember(h *host, now member) {
 // second, as the kubelet's probes ask for, can be apart.
 const staleCheck = 5 * time.Second
 
-// noteServer notes whether an API server would answer /readyz with ok: by what its own last checks said or, where nobody
-// has asked it for a while, by what a check would find.
+// noteServer notes whether an API server would answer /readyz with ok: by what its own last checks said or, where
+// nobody has asked it for a while, by what a check would find.
 func (w *world) noteServer(h *host, p *hardware.Process, v readyView) {
 	ready := v.Ready()
 	if w.cluster.kernel.Now().Sub(v.Checked()) > staleCheck {
