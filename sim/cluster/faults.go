@@ -23,7 +23,7 @@ func newFaults(c *Cluster) *faults {
 }
 
 // Faults returns what can be done to the cluster.
-func (c *Cluster) Faults() *faults { return c.faults } //nolint:revive // callers see it through an interface of theirs
+func (c *Cluster) Faults() *faults { return c.faults }
 
 // happen records a fault and makes it the cause of what follows.
 func (f *faults) happen(object, reason, format string, args ...any) {

@@ -93,11 +93,11 @@ func (s *Manager) boot() {
 func (s *Manager) read(name string) (*file, error) {
 	text, err := s.machine.Disk().ReadFile(UnitDir + "/" + name + ".service")
 	if err != nil {
-		return nil, fmt.Errorf("Unit %s.service not found.", name) //nolint:staticcheck // systemctl's text
+		return nil, fmt.Errorf("Unit %s.service not found.", name)
 	}
 	f, err := parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("Unit %s.service has a bad unit file setting.", name) //nolint:staticcheck // systemctl's text
+		return nil, fmt.Errorf("Unit %s.service has a bad unit file setting.", name)
 	}
 	return f, nil
 }
