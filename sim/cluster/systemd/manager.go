@@ -259,6 +259,12 @@ func (s *Manager) exited(u *service, status hardware.ExitStatus) {
 		return
 	}
 	clean := status.Code == 0 || status.Code == 143
+	if !clean {
+		s.machine.Scope().Emit(sim.Event{Level: sim.Story, Component: "systemd", Reason: "ServiceExited",
+			Object: "service/" + s.machine.Name + "/" + u.name,
+			Message: fmt.Sprintf("%s.service on %s: main process exited with status %d: %s", u.name, s.machine.Name,
+				status.Code, firstLine(status.Why))})
+	}
 	if u.file.restart != "always" && (u.file.restart != "on-failure" || clean) {
 		if clean {
 			s.enter(u, Inactive)
@@ -270,6 +276,12 @@ func (s *Manager) exited(u *service, status hardware.ExitStatus) {
 	s.enter(u, Activating)
 	u.restarts++
 	u.restart = s.machine.Scope().After(u.file.restartAfter, "RestartSec", func() { s.run(u) })
+}
+
+// firstLine keeps a reason on one line.
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
 }
 
 // shutdown ends all processes of the machine as a clean stop does: SIGTERM to every one, SIGKILL after the default stop

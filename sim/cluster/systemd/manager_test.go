@@ -43,6 +43,9 @@ func TestServiceStartsAtBootAndIsRestarted(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Activating, status.State)
 	require.Equal(t, 1, status.Exit.Code)
+	last := k.Trace().Event(sim.EventID(k.Trace().Len()))
+	require.Equal(t, "ServiceExited", last.Reason)
+	require.Equal(t, "job.service on a: main process exited with status 1: failed", last.Message)
 }
 
 func TestStoppedServiceStaysStoppedUntilTheNextBoot(t *testing.T) {
