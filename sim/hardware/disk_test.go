@@ -186,3 +186,16 @@ func TestLossMakesMessagesLateButNeitherLostNorOvertaken(t *testing.T) {
 		require.Equal(t, i, v)
 	}
 }
+
+func TestRecordsThatWereNotSyncedAreGoneAfterACrash(t *testing.T) {
+	k, _, a, _ := pairOf(t)
+	log := a.Disk().OpenLog("/wal")
+	require.NoError(t, log.Append("synced"))
+	log.Sync(a.Scope(), func() {})
+	run(t, k, 10*time.Millisecond)
+	require.NoError(t, log.Append("under way"))
+	log.Sync(a.Scope(), func() { t.Error("a crash ends the sync") })
+	require.NoError(t, log.Append("never synced"))
+	a.PowerOff()
+	require.Equal(t, []any{"synced"}, a.Disk().OpenLog("/wal").Records())
+}
