@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"ksim/sim"
@@ -117,46 +116,6 @@ func Events(trace *sim.Trace, start sim.Time, all bool) []EventResult {
 			e.Reason, e.Object, e.Message})
 	}
 	return kept
-}
-
-// Figure is a measured value over several runs.
-type Figure struct {
-	Name             string  `json:"name"`
-	Unit             string  `json:"unit"`
-	Runs             int     `json:"runs"`
-	Min, Median, Max Seconds `json:"-"`
-	Values           []float64
-}
-
-// Spread gathers the figures of several runs of one scenario: when expectations became true, what probes met.
-func Spread(results []Result) []Figure {
-	var figures []Figure
-	add := func(name, unit string, value float64) {
-		i := slices.IndexFunc(figures, func(f Figure) bool { return f.Name == name && f.Unit == unit })
-		if i < 0 {
-			figures = append(figures, Figure{Name: name, Unit: unit})
-			i = len(figures) - 1
-		}
-		figures[i].Values = append(figures[i].Values, value)
-	}
-	for _, r := range results {
-		for _, e := range r.Expectations {
-			if e.Becoming {
-				add(e.Name, "s", float64(e.T))
-			}
-		}
-		for _, t := range r.Traffic {
-			add("traffic "+t.Name+": failed", "probes", float64(t.Failed))
-			add("traffic "+t.Name+": longest outage", "s", float64(t.LongestOutage))
-		}
-	}
-	for i := range figures {
-		f := &figures[i]
-		sorted := slices.Sorted(slices.Values(f.Values))
-		f.Runs = len(sorted)
-		f.Min, f.Median, f.Max = Seconds(sorted[0]), Seconds(sorted[len(sorted)/2]), Seconds(sorted[len(sorted)-1])
-	}
-	return figures
 }
 
 // Clock writes a time since the start as minutes and seconds: 1:50, 6:50.5 where tenths tell something.

@@ -244,17 +244,3 @@ func TestClusterThatNeverGetsReadyIsStuckAndSaysWhatItLacks(t *testing.T) {
 	require.EqualError(t, err,
 		"stuck: the cluster is not ready after 15m: node cp-1 is not Ready; node worker-1 is not Ready")
 }
-
-func TestSpreadGathersWhenExpectationsBecameTrue(t *testing.T) {
-	figures := Spread([]Result{
-		{Expectations: []ExpectationResult{{Name: "a", T: 3, Becoming: true}, {Name: "b", T: 9}}},
-		{Expectations: []ExpectationResult{{Name: "a", T: 1, Becoming: true}}},
-		{Expectations: []ExpectationResult{{Name: "a", T: 2, Becoming: true}}},
-	})
-	require.Len(t, figures, 1)
-	require.Equal(
-		t,
-		Figure{Name: "a", Unit: "s", Runs: 3, Min: 1, Median: 2, Max: 3, Values: []float64{3, 1, 2}},
-		figures[0],
-	)
-}

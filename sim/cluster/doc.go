@@ -2,7 +2,7 @@
 // done to them, and the truth that observers see.
 //
 // It leaves out what is not a machine's own doing: components are in sim/controlplane, sim/raft, and in the packages
-// below this one (kubelet, containerd, systemd, haproxy).
+// below this one (kubelet, containerd, kubeproxy, systemd, haproxy).
 //
 // What always holds: components meet only through the network and the files of their machine; only World sees the
 // truth, and it never acts; what an installer would have written lies in files where an administrator expects it.
