@@ -55,3 +55,26 @@ func TestFaultsWithoutATargetSayWhy(t *testing.T) {
 	require.NoError(t, c.faults.Crash("worker-1"))
 	require.EqualError(t, c.faults.Pause("", "worker-1", time.Minute), "worker-1 is off")
 }
+
+// With shutdownGracePeriod a reboot ends the pods first: Failed, with the kubelet's reason. Without it, the default,
+// they come back with the machine.
+func TestRebootEndsPodsFirstWhereTheKubeletIsToldTo(t *testing.T) {
+	for _, grace := range []string{"", "shutdownGracePeriod: 30s\nshutdownGracePeriodCriticalPods: 10s\n"} {
+		c := start(t, 1, specOf(spec.Single, spec.Kubeadm, 1))
+		disk := c.Machine("worker-1").Disk()
+		text, err := disk.ReadFile(kubeletConfig)
+		require.NoError(t, err)
+		require.NoError(t, disk.WriteFile(kubeletConfig, append(append([]byte(nil), text...), grace...)))
+		require.NoError(t, c.Systemd("worker-1").Restart("kubelet", nil))
+		create(t, c, deployment("web", 1))
+		runFor(t, c, 20*time.Second)
+		name := pods(c)[0].Name
+		require.NoError(t, c.faults.Reboot("worker-1", time.Minute))
+		runFor(t, c, 3*time.Minute)
+		failed := false
+		for _, pod := range pods(c) {
+			failed = failed || pod.Name == name && pod.Status.Reason == "Terminated"
+		}
+		require.Equal(t, grace != "", failed, "grace %q", grace)
+	}
+}

@@ -47,6 +47,9 @@ func (c *Cluster) servicePrograms(h *host) map[string]systemd.Program {
 		programs["containerd"] = h.runtime.Main
 		programs["kubelet"] = func(p *hardware.Process, argv []string) {
 			kubelet.Main(p, argv, kubelet.Options{Runtime: h.runtime, Release: c.release, Capacity: h.capacity()})
+			if kl, ok := p.View().(*kubelet.Kubelet); ok {
+				h.init.DelayShutdown(p, kl.ShutdownGracePeriod(), kl.Shutdown)
+			}
 		}
 		programs["kube-proxy"] = func(p *hardware.Process, argv []string) {
 			kubeproxy.Main(p, argv, kubeproxy.Options{Table: h.proxy, Release: c.release})

@@ -5,6 +5,7 @@ import (
 	"path"
 	"sort"
 	"strings"
+	"time"
 
 	"ksim/sim"
 	"ksim/sim/hardware"
@@ -24,6 +25,14 @@ type Manager struct {
 	order    []string // as loaded
 	enabled  map[string]bool
 	stopping bool
+	delay    *delay
+}
+
+// delay is a process's inhibitor lock on shutdown (systemd-inhibit(1), mode delay).
+type delay struct {
+	process *hardware.Process
+	atMost  time.Duration
+	prepare func(done func())
 }
 
 // State is the ActiveState of a service.
@@ -278,6 +287,12 @@ func (s *Manager) exited(u *service, status hardware.ExitStatus) {
 	u.restart = s.machine.Scope().After(u.file.restartAfter, "RestartSec", func() { s.run(u) })
 }
 
+// DelayShutdown has a clean shutdown wait, at most that long, until prepare has called done; it holds while the process
+// lives. One lock is held at a time: a machine has one kubelet.
+func (s *Manager) DelayShutdown(p *hardware.Process, atMost time.Duration, prepare func(done func())) {
+	s.delay = &delay{p, atMost, prepare}
+}
+
 // firstLine keeps a reason on one line.
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
@@ -287,6 +302,17 @@ func firstLine(text string) string {
 // shutdown ends all processes of the machine as a clean stop does: SIGTERM to every one, SIGKILL after the default stop
 // time-out, then done.
 func (s *Manager) shutdown(done func()) {
+	if d := s.delay; d != nil && d.process.Alive() && d.atMost > 0 {
+		s.delay = nil
+		once := func() {
+			if s.machine.Up() && !s.stopping {
+				s.shutdown(done)
+			}
+		}
+		s.machine.Scope().After(d.atMost, "InhibitDelayMaxSec", once)
+		d.prepare(once)
+		return
+	}
 	s.stopping = true
 	for _, name := range s.order {
 		s.loaded[name].restart.Stop()

@@ -107,3 +107,15 @@ func TestShutdownTerminatesWhatRunsAndWaitsForItAtMost90Seconds(t *testing.T) {
 	require.Equal(t, sim.Time(91*time.Second), off)
 	require.False(t, s.Machine().Up())
 }
+
+func TestInhibitorLockDelaysAShutdownAtMostThatLong(t *testing.T) {
+	for name, prepare := range map[string]func(done func()){"done": func(done func()) { done() }, "deaf": func(func()) {}} {
+		k, s, _ := newMachine(t, always, 0)
+		until(t, k, time.Second)
+		s.DelayShutdown(s.Machine().Processes()[0], 30*time.Second, prepare)
+		off := sim.Time(0)
+		s.Machine().Shutdown(func() { off = k.Now() })
+		until(t, k, time.Minute)
+		require.Equal(t, map[string]sim.Time{"done": sim.Time(time.Second), "deaf": sim.Time(31 * time.Second)}[name], off)
+	}
+}
