@@ -109,7 +109,8 @@ func TestShutdownTerminatesWhatRunsAndWaitsForItAtMost90Seconds(t *testing.T) {
 }
 
 func TestInhibitorLockDelaysAShutdownAtMostThatLong(t *testing.T) {
-	for name, prepare := range map[string]func(done func()){"done": func(done func()) { done() }, "deaf": func(func()) {}} {
+	for name, prepare := range map[string]func(done func()){"done": func(done func()) { done() },
+		"deaf": func(func()) {}} {
 		k, s, _ := newMachine(t, always, 0)
 		until(t, k, time.Second)
 		s.DelayShutdown(s.Machine().Processes()[0], 30*time.Second, prepare)
