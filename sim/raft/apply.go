@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 
 	pb "go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
 	"ksim/sim"
 )
@@ -16,20 +15,21 @@ type outcome struct {
 }
 
 // apply applies committed entries in order. While the database is being defragmented they wait.
-func (s *Server) apply(entries []*pb.Entry) {
+func (s *Server) apply(entries []pb.Entry) {
 	if s.blocked {
 		s.unapplied = append(s.unapplied, entries...)
 		return
 	}
-	for _, e := range entries {
-		if e.GetIndex() <= s.applied {
+	for i := range entries {
+		e := &entries[i]
+		if e.Index <= s.applied {
 			continue
 		}
 		s.applyEntry(e)
 		if !s.scope.Alive() {
 			return
 		}
-		s.applied, s.appliedAt = e.GetIndex(), e.GetTerm()
+		s.applied, s.appliedAt = e.Index, e.Term
 	}
 	if len(entries) > 0 {
 		s.reads.applied()
@@ -39,16 +39,16 @@ func (s *Server) apply(entries []*pb.Entry) {
 
 func (s *Server) applyEntry(e *pb.Entry) {
 	switch {
-	case e.GetType() == pb.EntryConfChange:
+	case e.Type == pb.EntryConfChange:
 		s.applyConfChange(e)
-	case len(e.GetData()) == 0: // a new leader's first entry, or a configuration change that raft refused
+	case len(e.Data) == 0: // a new leader's first entry, or a configuration change that raft refused
 		s.reads.firstCommitInTerm()
 		if s.isLeader() {
 			s.lessor.promote(s.config.Election)
 			s.proposeClusterVersion()
 		}
 	default:
-		id, request := decodeProposal(e.GetData())
+		id, request := decodeProposal(e.Data)
 		wanted := s.proposals.waits(id)
 		if !wanted && readsOnly(request) {
 			return
@@ -228,39 +228,39 @@ func encodeContext(c memberContext) []byte {
 
 func (s *Server) applyConfChange(e *pb.Entry) {
 	cc := &pb.ConfChange{}
-	err := proto.Unmarshal(e.GetData(), cc)
-	sim.Assert(err == nil, "configuration change %d: %v", e.GetIndex(), err)
+	err := cc.Unmarshal(e.Data)
+	sim.Assert(err == nil, "configuration change %d: %v", e.Index, err)
 	if err := s.validateConfChange(cc); err != nil {
-		cc.NodeId = proto.Uint64(0) // raft.None: the change has no effect
+		cc.NodeID = 0 // raft.None: the change has no effect
 		s.confState = s.node.ApplyConfChange(cc)
-		s.proposals.finish(cc.GetId(), outcome{nil, err})
+		s.proposals.finish(cc.ID, outcome{nil, err})
 		return
 	}
 	s.confState = s.node.ApplyConfChange(cc)
 	s.elections.fix()
 	var about memberContext
-	if len(cc.GetContext()) > 0 {
-		err := json.Unmarshal(cc.GetContext(), &about)
-		sim.Assert(err == nil, "configuration change %d: %v", e.GetIndex(), err)
+	if len(cc.Context) > 0 {
+		err := json.Unmarshal(cc.Context, &about)
+		sim.Assert(err == nil, "configuration change %d: %v", e.Index, err)
 	}
 	s.changeMembership(cc, about)
 	s.raftLog.confState = s.confState
-	s.proposals.finish(cc.GetId(), outcome{s.cluster.list(), nil})
-	if cc.GetType() == pb.ConfChangeRemoveNode && cc.GetNodeId() == s.id {
+	s.proposals.finish(cc.ID, outcome{s.cluster.list(), nil})
+	if cc.Type == pb.ConfChangeRemoveNode && cc.NodeID == s.id {
 		s.leaveCluster()
 	}
 }
 
 // validateConfChange is ValidateConfigurationChange: the last check, when the change is applied.
 func (s *Server) validateConfChange(cc *pb.ConfChange) error {
-	id := cc.GetNodeId()
+	id := cc.NodeID
 	if s.cluster.removed[id] {
 		return errRemovedID
 	}
-	switch cc.GetType() {
+	switch cc.Type {
 	case pb.ConfChangeAddNode, pb.ConfChangeAddLearnerNode:
 		var about memberContext
-		_ = json.Unmarshal(cc.GetContext(), &about) // checked when it is applied
+		_ = json.Unmarshal(cc.Context, &about) // checked when it is applied
 		if about.IsPromote {
 			if m := s.cluster.members[id]; m == nil {
 				return ErrMemberNotFound
@@ -279,8 +279,8 @@ func (s *Server) validateConfChange(cc *pb.ConfChange) error {
 }
 
 func (s *Server) changeMembership(cc *pb.ConfChange, about memberContext) {
-	id := cc.GetNodeId()
-	switch cc.GetType() {
+	id := cc.NodeID
+	switch cc.Type {
 	case pb.ConfChangeAddNode, pb.ConfChangeAddLearnerNode:
 		if about.IsPromote {
 			s.cluster.members[id].IsLearner = false

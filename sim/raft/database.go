@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	pb "go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
 	"ksim/sim/raft/mvcc"
 )
@@ -70,8 +69,8 @@ func (d *Database) Corrupt() *Database {
 func (d *Database) Keys(fn func(*KeyValue) bool) { d.store.Store().Each("", fn) }
 
 // metadata is the database as a raft snapshot.
-func (d *Database) metadata() *pb.SnapshotMetadata {
-	return &pb.SnapshotMetadata{ConfState: d.confState, Index: proto.Uint64(d.index), Term: proto.Uint64(d.term)}
+func (d *Database) metadata() pb.SnapshotMetadata {
+	return pb.SnapshotMetadata{ConfState: *d.confState, Index: d.index, Term: d.term}
 }
 
 // restored makes the database that etcdutl snapshot restore writes for a new cluster.

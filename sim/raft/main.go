@@ -9,7 +9,6 @@ import (
 
 	etcdraft "go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
 	"ksim/sim"
 	"ksim/sim/hardware"
@@ -174,7 +173,8 @@ func (s *Server) restart(db *Database) error {
 		s.store.Restore(db.store)
 		s.cluster = db.cluster.clone()
 		s.alarms = slices.Clone(db.alarms)
-		s.raftLog.restart(db.metadata())
+		at := db.metadata()
+		s.raftLog.restart(&at)
 		s.applied, s.appliedAt, s.snapshotAt = db.index, db.term, db.index
 		s.confState = db.confState
 	}
@@ -184,13 +184,13 @@ func (s *Server) restart(db *Database) error {
 	}
 	s.id, s.cluster.id = content.metadata.member, content.metadata.cluster
 	s.raftLog.append(content.entries)
-	if state := content.state; state != nil {
-		state.Commit = proto.Uint64(max(state.GetCommit(), base))
-		if last := s.raftLog.last(); state.GetCommit() > last {
-			state.Commit = proto.Uint64(last)
+	if state := content.state; !etcdraft.IsEmptyHardState(state) {
+		state.Commit = max(state.Commit, base)
+		if last := s.raftLog.last(); state.Commit > last {
+			state.Commit = last
 		}
 		s.raftLog.hardState = state
-		s.term, s.committed = state.GetTerm(), state.GetCommit()
+		s.term, s.committed = state.Term, state.Commit
 	}
 	s.log.info("restarting local member cluster-id:%x local-member-id:%x commit-index:%d", s.cluster.id, s.id, s.committed)
 	if s.config.ForceNewCluster {
@@ -201,11 +201,11 @@ func (s *Server) restart(db *Database) error {
 
 // forceNewCluster drops what is not committed and makes this member the only one (bootstrapRaftFromWALStandalone).
 func (s *Server) forceNewCluster() {
-	state := s.raftLog.hardState
-	if state == nil {
+	state := &s.raftLog.hardState
+	if etcdraft.IsEmptyHardState(*state) {
 		return
 	}
-	keep := int(state.GetCommit()) - int(s.raftLog.first) + 1
+	keep := int(state.Commit) - int(s.raftLog.first) + 1
 	if keep < len(s.raftLog.entries) {
 		s.log.info("discarding uncommitted WAL entries entries:%d", len(s.raftLog.entries)-keep)
 		s.raftLog.entries = s.raftLog.entries[:max(keep, 0):max(keep, 0)]
@@ -214,10 +214,10 @@ func (s *Server) forceNewCluster() {
 	for id := range s.cluster.members { // any order: into a set
 		members[id] = true
 	}
-	for _, e := range s.raftLog.entries {
-		cc := &pb.ConfChange{}
-		if e.GetType() == pb.EntryConfChange && proto.Unmarshal(e.GetData(), cc) == nil {
-			members[cc.GetNodeId()] = cc.GetType() != pb.ConfChangeRemoveNode
+	for i := range s.raftLog.entries {
+		e, cc := &s.raftLog.entries[i], &pb.ConfChange{}
+		if e.Type == pb.EntryConfChange && cc.Unmarshal(e.Data) == nil {
+			members[cc.NodeID] = cc.Type != pb.ConfChangeRemoveNode
 		}
 	}
 	ids := make([]uint64, 0, len(members))
@@ -227,18 +227,18 @@ func (s *Server) forceNewCluster() {
 		}
 	}
 	slices.Sort(ids)
-	var added []*pb.Entry
+	var added []pb.Entry
 	for _, id := range ids {
-		cc := &pb.ConfChange{Type: pb.ConfChangeRemoveNode.Enum(), NodeId: proto.Uint64(id)}
-		data, err := proto.Marshal(cc)
+		cc := &pb.ConfChange{Type: pb.ConfChangeRemoveNode, NodeID: id}
+		data, err := cc.Marshal()
 		sim.Assert(err == nil, "a configuration change cannot be encoded: %v", err)
-		added = append(added, &pb.Entry{Type: pb.EntryConfChange.Enum(), Term: proto.Uint64(state.GetTerm()),
-			Index: proto.Uint64(s.raftLog.last() + uint64(len(added)) + 1), Data: data})
+		added = append(added, pb.Entry{Type: pb.EntryConfChange, Term: state.Term,
+			Index: s.raftLog.last() + uint64(len(added)) + 1, Data: data})
 	}
 	s.raftLog.append(added)
-	state.Commit = proto.Uint64(s.raftLog.last())
+	state.Commit = s.raftLog.last()
 	s.committed = s.raftLog.last()
-	s.wal.rewrite(&walMetadata{s.id, s.cluster.id}, s.raftLog.entries, state)
+	s.wal.rewrite(&walMetadata{s.id, s.cluster.id}, s.raftLog.entries, *state)
 	s.log.info("forcing restart member cluster-id:%x local-member-id:%x commit-index:%d", s.cluster.id, s.id, s.committed)
 }
 
@@ -248,7 +248,7 @@ func (s *Server) start(content walContent, bootstrap bool) (err error) {
 	s.proposals = proposals{server: s, waiting: map[uint64]*proposal{}}
 	s.reads.server, s.watches.server, s.serving.server = s, s, s
 	s.lessor = lessor{server: s, expiry: map[int64]sim.Time{}}
-	s.raftLog.snapshot = func() *pb.Snapshot { return &pb.Snapshot{Metadata: s.database().metadata()} }
+	s.raftLog.snapshot = func() pb.Snapshot { return pb.Snapshot{Metadata: s.database().metadata()} }
 	if err := s.listen(); err != nil {
 		return err
 	}

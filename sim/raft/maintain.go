@@ -7,7 +7,6 @@ import (
 
 	etcdraft "go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
 	"ksim/sim"
 )
@@ -205,7 +204,7 @@ func (s *Server) memberAdd(r *MemberAddRequest, reply func(any, error)) {
 // configure proposes a change of the membership.
 func (s *Server) configure(reply func(any, error), kind pb.ConfChangeType, about memberContext,
 	answer func([]Member) any) {
-	cc := &pb.ConfChange{Type: kind.Enum(), NodeId: proto.Uint64(about.ID)}
+	cc := &pb.ConfChange{Type: kind, NodeID: about.ID}
 	if kind != pb.ConfChangeRemoveNode {
 		cc.Context = encodeContext(about)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 
+	etcdraft "go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"ksim/sim"
@@ -189,7 +190,7 @@ func (p *peers) receive(x *peer, c *hardware.Conn, msg any) {
 	s := p.server
 	switch m := msg.(type) {
 	case *pb.Message:
-		if p.byID[x.id] != x || m.GetTo() != s.id {
+		if p.byID[x.id] != x || m.To != s.id {
 			return
 		}
 		if x.since < 0 {
@@ -209,10 +210,10 @@ func (p *peers) receive(x *peer, c *hardware.Conn, msg any) {
 // process gives raft a message; a proposal that a follower forwards waits for a leader, as in node.Step.
 func (p *peers) process(m *pb.Message) {
 	s := p.server
-	if m.GetFrom() == s.lead {
+	if m.From == s.lead {
 		s.heard, s.heardAt = sim.EventID(s.kernel.Trace().Len()), s.kernel.Now()
 	}
-	if s.cluster.removed[m.GetFrom()] {
+	if s.cluster.removed[m.From] {
 		return
 	}
 	s.step(m)
@@ -314,26 +315,24 @@ func (p *peers) serveStream(c *hardware.Conn, r *streamRequest) {
 }
 
 // send gives messages to their peers' streams. What cannot be sent is dropped, and raft is told.
-func (p *peers) send(messages []*pb.Message) {
+func (p *peers) send(messages []pb.Message) {
 	s := p.server
 	answered := false // of several MsgAppResp only the newest counts
 	for i := len(messages) - 1; i >= 0; i-- {
-		if messages[i].GetType() != pb.MsgAppResp {
+		if messages[i].Type != pb.MsgAppResp {
 			continue
 		}
 		if answered {
-			messages[i] = nil
+			messages[i].To = etcdraft.None
 		}
 		answered = true
 	}
-	for _, m := range messages {
-		if m == nil {
-			continue
-		}
-		x := p.byID[m.GetTo()]
+	for i := range messages {
+		m := &messages[i]
+		x := p.byID[m.To]
 		switch {
 		case x == nil:
-		case m.GetType() == pb.MsgSnap:
+		case m.Type == pb.MsgSnap:
 			p.postSnapshot(x, m)
 		case x.out == nil:
 			p.postMessage(x, m)

@@ -37,7 +37,7 @@ func (p *peers) postMessage(x *peer, m *pb.Message) {
 
 func (p *peers) takeMessage(c *hardware.Conn, post *messagePost) {
 	s := p.server
-	if post.cluster != s.cluster.id || post.message.GetTo() != s.id {
+	if post.cluster != s.cluster.id || post.message.To != s.id {
 		c.Send(&refusal{412, s.cluster.id})
 		return
 	}
@@ -121,7 +121,7 @@ func (p *peers) takeSnapshot(c *hardware.Conn, post *snapshotPost) {
 		return
 	}
 	s.log.info("received and saved database snapshot snapshot-index:%d remote-peer-id:%x", post.db.index,
-		post.message.GetFrom())
+		post.message.From)
 	s.incoming = post.db
 	p.process(post.message)
 	c.Send(&posted{})

@@ -57,7 +57,7 @@ func (s *Server) propose(request any, done func(any, error)) {
 // proposeConfChange has a change of the membership committed and applied.
 func (s *Server) proposeConfChange(cc *pb.ConfChange, done func(any, error)) {
 	id := s.proposals.nextID()
-	cc.Id = &id
+	cc.ID = id
 	s.proposals.add(&proposal{id: id, conf: cc, done: done})
 }
 

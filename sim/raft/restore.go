@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	pb "go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
 	"ksim/sim/hardware"
 )
@@ -61,8 +60,8 @@ func RestoreSnapshot(disk *hardware.Disk, file *Database, c RestoreConfig) error
 	if err := disk.Write(s.config.dbPath(), db); err != nil {
 		return err
 	}
-	state := &pb.HardState{Term: proto.Uint64(1), Vote: proto.Uint64(cluster.byName(c.Name).ID),
-		Commit: proto.Uint64(db.index)}
+	state := pb.HardState{Term: 1, Vote: cluster.byName(c.Name).ID,
+		Commit: db.index}
 	wal := &writeAheadLog{disk.OpenLog(s.config.walPath())}
 	wal.rewrite(&walMetadata{cluster.byName(c.Name).ID, cluster.id}, nil, state)
 	disk.SyncAll()

@@ -48,11 +48,11 @@ type Server struct {
 	appliedAt  uint64 // term of the applied entry
 	confState  *pb.ConfState
 	alarms     []AlarmMember
-	unapplied  []*pb.Entry // committed, but applying is blocked
-	blocked    bool        // a defragmentation is under way
-	snapshotAt uint64      // applied index of the newest snapshot on disk
-	saving     bool        // a snapshot is being written
-	incoming   *Database   // that came with a MsgSnap, until raft hands its snapshot out
+	unapplied  []pb.Entry // committed, but applying is blocked
+	blocked    bool       // a defragmentation is under way
+	snapshotAt uint64     // applied index of the newest snapshot on disk
+	saving     bool       // a snapshot is being written
+	incoming   *Database  // that came with a MsgSnap, until raft hands its snapshot out
 
 	proposals  proposals
 	reads      readLoop
@@ -92,7 +92,7 @@ func (s *Server) tick() {
 // step gives raft a message.
 func (s *Server) step(m *pb.Message) {
 	defer s.catch()
-	_ = s.node.Step(m) // what raft refuses (messages of strangers) is dropped, as etcd does
+	_ = s.node.Step(*m) // what raft refuses (messages of strangers) is dropped, as etcd does
 	s.advance()
 }
 
@@ -128,8 +128,8 @@ func (s *Server) advance() {
 
 // onlyMessages reports whether handling a Ready cannot have made raft ready again: heartbeats and their answers.
 func onlyMessages(rd *etcdraft.Ready) bool {
-	return rd.SoftState == nil && rd.HardState == nil && len(rd.ReadStates) == 0 && len(rd.Entries) == 0 &&
-		rd.Snapshot == nil && len(rd.CommittedEntries) == 0
+	return rd.SoftState == nil && etcdraft.IsEmptyHardState(rd.HardState) && len(rd.ReadStates) == 0 &&
+		len(rd.Entries) == 0 && etcdraft.IsEmptySnap(rd.Snapshot) && len(rd.CommittedEntries) == 0
 }
 
 // handle does what etcd's raftNode does with a Ready: apply, send if leader, persist, then send if not.
@@ -138,15 +138,15 @@ func (s *Server) handle(rd etcdraft.Ready) {
 	if rd.SoftState != nil {
 		s.softState(rd.SoftState)
 	}
-	if rd.HardState != nil {
-		s.term = rd.HardState.GetTerm()
+	if !etcdraft.IsEmptyHardState(rd.HardState) {
+		s.term = rd.HardState.Term
 	}
 	if n := len(rd.ReadStates); n > 0 {
 		s.reads.answer(rd.ReadStates[n-1])
 	}
 	restoring := !etcdraft.IsEmptySnap(rd.Snapshot)
 	if n := len(rd.CommittedEntries); n > 0 {
-		s.committed = max(s.committed, rd.CommittedEntries[n-1].GetIndex())
+		s.committed = max(s.committed, rd.CommittedEntries[n-1].Index)
 		if !restoring {
 			s.apply(rd.CommittedEntries)
 		}
@@ -194,8 +194,8 @@ func (s *Server) synced() {
 func (s *Server) persisted(rd etcdraft.Ready) {
 	s.handling = true
 	if !etcdraft.IsEmptySnap(rd.Snapshot) {
-		s.raftLog.restart(rd.Snapshot.GetMetadata())
-		s.restore(rd.Snapshot)
+		s.raftLog.restart(&rd.Snapshot.Metadata)
+		s.restore(&rd.Snapshot)
 		s.apply(rd.CommittedEntries)
 	}
 	s.raftLog.append(rd.Entries)
@@ -239,11 +239,11 @@ func (s *Server) header() ResponseHeader {
 
 // restore replaces the state machine by what came with a snapshot.
 func (s *Server) restore(snapshot *pb.Snapshot) {
-	at := snapshot.GetMetadata()
+	at := &snapshot.Metadata
 	db := s.incoming
-	sim.Assert(db != nil && db.index >= at.GetIndex(), "snapshot %d came without a database", at.GetIndex())
+	sim.Assert(db != nil && db.index >= at.Index, "snapshot %d came without a database", at.Index)
 	s.incoming = nil
-	s.log.info("applied incoming Raft snapshot snapshot-index:%d", at.GetIndex())
+	s.log.info("applied incoming Raft snapshot snapshot-index:%d", at.Index)
 	s.store.Restore(db.store)
 	s.install(db, at)
 	s.watches.sync()
@@ -254,9 +254,9 @@ func (s *Server) restore(snapshot *pb.Snapshot) {
 func (s *Server) install(db *Database, at *pb.SnapshotMetadata) {
 	s.cluster = db.cluster.clone()
 	s.alarms = append([]AlarmMember(nil), db.alarms...)
-	s.applied, s.appliedAt = at.GetIndex(), at.GetTerm()
+	s.applied, s.appliedAt = at.Index, at.Term
 	s.committed = max(s.committed, s.applied)
-	s.confState = at.GetConfState()
+	s.confState = &at.ConfState
 	s.snapshotAt = s.applied
 	s.peers.update()
 	s.reads.applied()
@@ -271,8 +271,7 @@ func (s *Server) database() *Database {
 
 // maybeSnapshot writes a snapshot every --snapshot-count entries and lets go of old entries.
 func (s *Server) maybeSnapshot() {
-	const step = 1000 // chosen: so that the rest is not copied for every entry
-	if keep := s.config.CatchUpEntries; s.raftLog.first+keep+step < s.applied {
+	if keep := s.config.CatchUpEntries; s.raftLog.first+keep+compactEvery < s.applied {
 		s.raftLog.compact(s.applied - keep)
 	}
 	if s.busy || s.saving || s.applied-s.snapshotAt <= s.config.SnapshotCount || !s.scope.Alive() {

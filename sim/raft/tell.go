@@ -16,7 +16,7 @@ func (s *Server) tellLeadership(wasRole etcdraft.StateType, wasLead uint64) {
 	name := "etcd " + s.config.Name
 	switch {
 	case s.role == etcdraft.StateLeader && wasRole != etcdraft.StateLeader:
-		s.term = s.node.BasicStatus().GetTerm()
+		s.term = s.node.BasicStatus().Term
 		id := s.emit(sim.Story, "BecameLeader", fmt.Sprintf("%s was elected leader at term %d", name, s.term))
 		s.kernel.Because(id)
 		s.tellQuorumRegained()

@@ -3,7 +3,6 @@ package raft
 import (
 	etcdraft "go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
 	"ksim/sim"
 	"ksim/sim/hardware"
@@ -17,25 +16,14 @@ type writeAheadLog struct {
 // walMetadata is the first record: whose log it is.
 type walMetadata struct{ member, cluster uint64 }
 
-// walState is a hard state as the log holds it: there are tens of thousands, and raft's own takes four pieces of
-// memory.
-type walState struct{ term, vote, commit uint64 }
-
-func (r *walState) hardState() *pb.HardState {
-	return &pb.HardState{Term: proto.Uint64(r.term), Vote: proto.Uint64(r.vote), Commit: proto.Uint64(r.commit)}
-}
-
-func recordOf(state *pb.HardState) *walState {
-	return &walState{state.GetTerm(), state.GetVote(), state.GetCommit()}
-}
-
 // save appends what a Ready says; it reports whether it must be on the disk before anyone hears of it.
 func (w *writeAheadLog) save(rd etcdraft.Ready) (mustSync bool) {
-	if rd.HardState != nil && !etcdraft.IsEmptyHardState(rd.HardState) {
-		_ = w.log.Append(recordOf(rd.HardState))
+	if !etcdraft.IsEmptyHardState(rd.HardState) {
+		state := rd.HardState
+		_ = w.log.Append(&state)
 	}
-	for _, e := range rd.Entries {
-		_ = w.log.Append(e)
+	for i := range rd.Entries {
+		_ = w.log.Append(&rd.Entries[i])
 	}
 	return rd.MustSync || !etcdraft.IsEmptySnap(rd.Snapshot)
 }
@@ -47,14 +35,14 @@ func (w *writeAheadLog) sync(s *Server) { w.log.Sync(s.scope, s.synced) }
 func (w *writeAheadLog) release(index uint64) {
 	old := w.log.Records()
 	kept := make([]any, 0, len(old)/2)
-	var state *walState
+	var state *pb.HardState
 	for _, record := range old {
 		switch r := record.(type) {
 		case *pb.Entry:
-			if r.GetIndex() <= index {
+			if r.Index <= index {
 				continue
 			}
-		case *walState:
+		case *pb.HardState:
 			state = r
 			continue
 		}
@@ -69,40 +57,36 @@ func (w *writeAheadLog) release(index uint64) {
 // walContent is what a log says when it is read.
 type walContent struct {
 	metadata *walMetadata
-	state    *pb.HardState // its own copy
-	entries  []*pb.Entry   // after what the database holds
+	state    pb.HardState
+	entries  []pb.Entry // after what the database holds
 }
 
 // read is wal.ReadAll: the entries after base, where later ones replace those that they conflict with.
 func (w *writeAheadLog) read(base uint64) (c walContent) {
-	var state *walState
 	for _, record := range w.log.Records() {
 		switch r := record.(type) {
 		case *walMetadata:
 			c.metadata = r
-		case *walState:
-			state = r
+		case *pb.HardState:
+			c.state = *r
 		case *pb.Entry:
-			if r.GetIndex() <= base {
+			if r.Index <= base {
 				continue
 			}
-			keep := r.GetIndex() - base - 1
-			sim.Assert(keep <= uint64(len(c.entries)), "write-ahead log: entry %d after %d", r.GetIndex(),
+			keep := r.Index - base - 1
+			sim.Assert(keep <= uint64(len(c.entries)), "write-ahead log: entry %d after %d", r.Index,
 				base+uint64(len(c.entries)))
-			c.entries = append(c.entries[:keep], r)
+			c.entries = append(c.entries[:keep], *r)
 		}
-	}
-	if state != nil {
-		c.state = state.hardState()
 	}
 	return c
 }
 
 // rewrite replaces the whole log.
-func (w *writeAheadLog) rewrite(metadata *walMetadata, entries []*pb.Entry, state *pb.HardState) {
+func (w *writeAheadLog) rewrite(metadata *walMetadata, entries []pb.Entry, state pb.HardState) {
 	records := []any{metadata}
-	for _, e := range entries {
-		records = append(records, e)
+	for i := range entries {
+		records = append(records, &entries[i])
 	}
-	w.log.Replace(append(records, recordOf(state)))
+	w.log.Replace(append(records, &state))
 }
