@@ -15,8 +15,7 @@ import (
 
 // Models client-go's REST client (rest/request.go, rest/with_retry.go, v0.36): one connection an address for all
 // requests and watches, errors with the request's URL, up to ten retries of answers that say Retry-After, reads sent
-// again after a connection broke. Leaves out: client-side rate limits (--kube-api-qps), streaming lists, warnings,
-// certificates.
+// again after a connection broke, rate limits (see Throttled). Leaves out: streaming lists, warnings, certificates.
 
 const (
 	// maxRetries is how often a request is sent again (client-go rest/request.go NewRequest, v0.36).
@@ -41,6 +40,7 @@ type restClient struct {
 	transport *hardware.Transport
 	config    ClientConfig
 	address   string
+	bucket    *tokenBucket // nil: no limit
 }
 
 // NewClient makes a client with a connection of its own, which is dialled when it is first needed.
@@ -68,10 +68,11 @@ func (c *restClient) Do(p *sim.Proc, r *api.Request) (*api.Response, error) {
 // Start sends a request; done is called once with the answer, unless it is cancelled before.
 func (c *restClient) Start(r *api.Request, done func(*api.Response, error)) api.Cancel {
 	e := &exchange{client: c, request: c.identify(r), done: done}
-	if r.Within > 0 {
-		e.deadline = c.Scope().After(r.Within, "client time-out", e.expire)
+	if wait := e.throttle(); wait > 0 {
+		e.retry = c.Scope().After(wait, throttling, e.begin)
+	} else {
+		e.begin()
 	}
-	e.send()
 	return e.stop
 }
 
@@ -104,6 +105,32 @@ type exchange struct {
 	retry    sim.Timer
 }
 
+// throttle takes the request's turn and returns how long it is away. Watches are never limited (rest/request.go Watch).
+func (e *exchange) throttle() time.Duration {
+	if e.client.bucket == nil || e.on != nil {
+		return 0
+	}
+	return e.client.bucket.take()
+}
+
+// begin sends for the first time. A request that waited for its turn has all its time before it (rest/request.go
+// request).
+func (e *exchange) begin() {
+	if within := e.request.Within; within > 0 {
+		e.deadline = e.client.Scope().After(within, "client time-out", e.expire)
+	}
+	e.send()
+}
+
+// again sends once more, when it is the request's turn (rest/with_retry.go Before).
+func (e *exchange) again() {
+	if wait := e.throttle(); wait > 0 {
+		e.retry = e.client.Scope().After(wait, throttling, e.send)
+		return
+	}
+	e.send()
+}
+
 func (e *exchange) send() {
 	t := e.client.transport
 	if e.on != nil {
@@ -125,7 +152,7 @@ func (e *exchange) answered(answer any, err error) {
 	e.cancel = nil
 	if wait, again := e.retryAfter(err); again {
 		e.attempts++
-		e.retry = e.client.Scope().After(wait, "retry", e.send)
+		e.retry = e.client.Scope().After(wait, "retry", e.again)
 		return
 	}
 	done := e.done

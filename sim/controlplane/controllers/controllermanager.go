@@ -18,10 +18,10 @@ import (
 )
 
 // Models kube-controller-manager's main (cmd/kube-controller-manager/app/controllermanager.go, v1.36): flags, health
-// port, leader election, start of the controllers. Leaves out: leader migration, per-controller clients and
-// credentials.
+// port, leader election, start of the controllers, a client of its own with its own rate limit for each (NewClient in
+// app/*.go). Leaves out: leader migration, per-controller credentials.
 
-// manager is what the controllers of one process share.
+// manager is what the controllers of one process share, with the client of one of them (see withClient).
 type manager struct {
 	process *hardware.Process
 	kernel  *sim.Kernel
@@ -30,8 +30,7 @@ type manager struct {
 	release *api.Release
 	options *Options
 
-	informers []starter
-	byType    map[*api.Resource]any
+	shared *sharedInformers
 
 	pods        *controlplane.Informer[*corev1.Pod]
 	podsByNode  *controlplane.Index[*corev1.Pod]
@@ -41,6 +40,13 @@ type manager struct {
 	replicaSets *controlplane.Informer[*appsv1.ReplicaSet]
 	daemonSets  *controlplane.Informer[*appsv1.DaemonSet]
 	rsByOwner   *controlplane.Index[*appsv1.ReplicaSet]
+}
+
+// sharedInformers are the process's informers, which have a client of their own.
+type sharedInformers struct {
+	client  api.Client
+	byType  map[*api.Resource]any
+	inOrder []starter
 }
 
 type starter interface {
@@ -69,6 +75,9 @@ func Main(p *hardware.Process, argv []string, version string) {
 		return
 	}
 	config, err := clientConfig(p, options)
+	if err == nil {
+		err = options.RateLimit.Check()
+	}
 	if err != nil {
 		p.Exit(1, err.Error())
 		return
@@ -119,7 +128,7 @@ func start(p *sim.Proc, m *manager, view *View) {
 		m.runControllers(p)
 		return
 	}
-	// The lock's client shares the connection of the others, as client-go's transport cache has it.
+	// The lock's client shares the connection of the others, but not their rate limit, which it never comes near.
 	elector, err := controlplane.NewLeaderElector(m.process, m.client, m.options.LeaderElection)
 	if err != nil {
 		m.process.Exit(1, "error creating lock: "+err.Error())
@@ -136,14 +145,15 @@ func start(p *sim.Proc, m *manager, view *View) {
 
 func newManager(p *hardware.Process, client api.Client, release *api.Release, options *Options) *manager {
 	m := &manager{process: p, kernel: p.Kernel(), scope: client.Scope(), client: client, release: release,
-		options: options, byType: map[*api.Resource]any{}}
+		options: options, shared: &sharedInformers{client: client, byType: map[*api.Resource]any{}}}
+	if release.Minor < 35 { // lists are watches since (client-go features/known_features.go WatchListClient)
+		m.shared.client = controlplane.Throttled(client, options.RateLimit)
+	}
 	m.pods = informerFor[*corev1.Pod](m, api.Pods)
 	m.podsByNode = m.pods.Index(func(pod *corev1.Pod) string { return pod.Spec.NodeName })
 	m.podsByOwner = m.pods.Index(podOwner)
 	m.nodes = informerFor[*corev1.Node](m, api.Nodes)
-	m.leases = controlplane.NewInformer[*coordinationv1.Lease](client, controlplane.InformerConfig{Resource: api.Leases})
-	m.informers = append(m.informers, m.leases)
-	m.byType[api.Leases] = m.leases
+	m.leases = informerFor[*coordinationv1.Lease](m, api.Leases)
 	m.replicaSets = informerFor[*appsv1.ReplicaSet](m, api.ReplicaSets)
 	m.rsByOwner = m.replicaSets.Index(func(rs *appsv1.ReplicaSet) string { return controllerUID(rs) })
 	m.daemonSets = informerFor[*appsv1.DaemonSet](m, api.DaemonSets)
@@ -152,33 +162,59 @@ func newManager(p *hardware.Process, client api.Client, release *api.Release, op
 
 // informerFor returns the process's informer of a resource, making it when it is first asked for.
 func informerFor[T api.Object](m *manager, resource *api.Resource) *controlplane.Informer[T] {
-	if inf, ok := m.byType[resource].(*controlplane.Informer[T]); ok {
+	if inf, ok := m.shared.byType[resource].(*controlplane.Informer[T]); ok {
 		return inf
 	}
-	inf := controlplane.NewInformer[T](m.client, controlplane.InformerConfig{Resource: resource})
-	m.byType[resource] = inf
-	m.informers = append(m.informers, inf)
+	inf := controlplane.NewInformer[T](m.shared.client, controlplane.InformerConfig{Resource: resource})
+	m.shared.byType[resource] = inf
+	m.shared.inOrder = append(m.shared.inOrder, inf)
 	return inf
+}
+
+// withClient returns the manager as a controller sees it that has a client, and so a token bucket, of its own: all that
+// it asks for and writes, events included, shares it (ControllerContext.NewClient; each controller's Run has
+// StartRecordingToSink with its own client).
+func (m *manager) withClient(limit controlplane.RateLimit) *manager {
+	own := *m
+	own.client = controlplane.Throttled(m.client, limit)
+	return &own
 }
 
 // runControllers makes all controllers, fills their caches and starts them.
 func (m *manager) runControllers(p *sim.Proc) {
 	// If the API server is not running we should wait for some time and fail only then.
-	if err := controlplane.WaitForAPIServer(p, m.client, 10*time.Second); err != nil {
+	if err := controlplane.WaitForAPIServer(p, m.shared.client, 10*time.Second); err != nil {
 		m.process.Exit(1, err.Error())
 		return
 	}
-	type controller interface{ run() }
-	controllers := []controller{newNodeLifecycle(m), newTaintEviction(m), newReplicaSetController(m),
-		newDeploymentController(m), newDaemonSetController(m), newStatefulSetController(m), newJobController(m),
-		newPodGC(m), newGarbageCollector(m), newNamespaceController(m), newEndpointSliceController(m),
-		newDisruptionController(m)}
-	for _, inf := range m.informers {
-		inf.Start()
-	}
-	for _, c := range controllers {
+	for _, c := range m.controllers() {
 		c.run()
 	}
+}
+
+type controller interface{ run() }
+
+// controllers makes all controllers and starts the informers that they want.
+func (m *manager) controllers() []controller {
+	limit := m.options.RateLimit
+	own := func() *manager { return m.withClient(limit) }
+	nodes := own()
+	taints := nodes // up to v1.28 a part of the node lifecycle controller
+	if m.release.SeparateTaintEviction {
+		taints = own()
+	}
+	all := []controller{newNodeLifecycle(nodes), newTaintEviction(taints), newReplicaSetController(own()),
+		newDeploymentController(own()), newDaemonSetController(own()), newStatefulSetController(own()),
+		newJobController(own()), newPodGC(own()),
+		// Each deletion takes two requests (app/core.go newGarbageCollectorController).
+		newGarbageCollector(m.withClient(limit.Times(2, 1))),
+		// It asks for much (app/core.go newNamespaceController).
+		newNamespaceController(m.withClient(limit.Times(20, 100))),
+		newEndpointSliceController(own()), newDisruptionController(own())}
+	for _, inf := range m.shared.inOrder {
+		inf.Start()
+	}
+	return all
 }
 
 // whenSynced runs fn in a process when the informers have synced, as every controller's Run does.

@@ -42,12 +42,14 @@ type endpointSliceController struct {
 	byService *controlplane.Index[*discoveryv1.EndpointSlice]
 	endpoints *controlplane.Informer[*corev1.Endpoints] //nolint:staticcheck // the API of releases before v1.19
 	podsByNS  *controlplane.Index[*corev1.Pod]
+	epClient  api.Client // the endpoints controller's
 	queue     *controlplane.WorkQueue[api.Key]
 	written   map[api.Key]int64 // the last revision that this process wrote of a Service's slices
 }
 
 func newEndpointSliceController(m *manager) *endpointSliceController {
 	c := &endpointSliceController{manager: m, services: informerFor[*corev1.Service](m, api.Services),
+		epClient:  m.withClient(m.options.RateLimit).client,
 		slices:    informerFor[*discoveryv1.EndpointSlice](m, api.EndpointSlices),
 		endpoints: informerFor[*corev1.Endpoints](m, api.Endpoints), //nolint:staticcheck // as above
 		queue: controlplane.NewWorkQueue[api.Key](m.scope, controlplane.RateLimits{Base: sliceBackoff,
@@ -353,7 +355,7 @@ func (c *endpointSliceController) syncEndpoints(p *sim.Proc, service *corev1.Ser
 	}
 	current, ok := c.endpoints.Get(api.KeyOf(service))
 	if !ok {
-		_, err := api.CreateObject(p, c.client, &corev1.Endpoints{ //nolint:staticcheck // as above
+		_, err := api.CreateObject(p, c.epClient, &corev1.Endpoints{ //nolint:staticcheck // as above
 			ObjectMeta: metav1.ObjectMeta{Namespace: service.Namespace, Name: service.Name,
 				Labels: service.Labels}, Subsets: subsets})
 		if api.IsAlreadyExists(err) {
@@ -366,7 +368,7 @@ func (c *endpointSliceController) syncEndpoints(p *sim.Proc, service *corev1.Ser
 	}
 	copied := current.DeepCopy()
 	copied.Subsets = subsets
-	_, err := api.UpdateObject(p, c.client, copied)
+	_, err := api.UpdateObject(p, c.epClient, copied)
 	if api.IsConflict(err) {
 		c.queue.AddAfter(api.KeyOf(service), sliceBackoff)
 		return nil

@@ -28,6 +28,7 @@ type namespaceController struct {
 	*manager
 	namespaces *controlplane.Informer[*corev1.Namespace]
 	accounts   *controlplane.Informer[*corev1.ServiceAccount]
+	saClient   api.Client // the service account controller's
 	queue      *controlplane.WorkQueue[string]
 	missing    *controlplane.WorkQueue[string] // namespaces whose ServiceAccount is to be made
 }
@@ -35,6 +36,7 @@ type namespaceController struct {
 func newNamespaceController(m *manager) *namespaceController {
 	nm := &namespaceController{manager: m, namespaces: informerFor[*corev1.Namespace](m, api.Namespaces),
 		accounts: informerFor[*corev1.ServiceAccount](m, api.ServiceAccounts),
+		saClient: m.withClient(m.options.RateLimit).client,
 		queue: controlplane.NewWorkQueue[string](m.scope, controlplane.RateLimits{Base: 5 * time.Millisecond,
 			Max: 60 * time.Second}),
 		missing: controlplane.NewWorkQueue[string](m.scope, controlplane.DefaultRateLimits())}
@@ -71,7 +73,7 @@ func (nm *namespaceController) syncServiceAccount(p *sim.Proc, name string) erro
 	}
 	account := &corev1.ServiceAccount{}
 	account.Namespace, account.Name = name, "default"
-	_, err := api.CreateObject(p, nm.client, account)
+	_, err := api.CreateObject(p, nm.saClient, account)
 	if api.IsAlreadyExists(err) {
 		return nil
 	}

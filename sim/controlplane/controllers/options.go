@@ -18,6 +18,7 @@ type Options struct {
 	InsecurePort             int // of releases that have it; 0: none
 	LeaderElect              bool
 	LeaderElection           controlplane.LeaderElectionConfig
+	RateLimit                controlplane.RateLimit // of each controller's client
 
 	NodeMonitorPeriod         time.Duration
 	NodeMonitorGracePeriod    time.Duration
@@ -65,6 +66,8 @@ func newOptions(release *api.Release) *Options {
 		SecurePort:     10257, // pkg/cluster/ports KubeControllerManagerPort
 		LeaderElect:    true,
 		LeaderElection: controlplane.DefaultLeaderElection("kube-controller-manager"),
+		// pkg/controller/apis/config/v1alpha1/defaults.go: 20, 30, the same in every release
+		RateLimit: controlplane.RateLimit{QPS: 20_000, Burst: 30},
 		// cloud-provider config/v1alpha1/defaults.go: 5s
 		NodeMonitorPeriod:      5 * time.Second,
 		NodeMonitorGracePeriod: release.NodeMonitorGracePeriod,
@@ -96,6 +99,8 @@ func (o *Options) flags(release *api.Release) *controlplane.Flags {
 		f.IntVar(&o.InsecurePort, "port", 10252, "") // K@1.16:pkg/master/ports InsecureKubeControllerManagerPort
 	}
 	controlplane.AddLeaderElectionFlags(f, &o.LeaderElect, &o.LeaderElection)
+	f.Var(&o.RateLimit.QPS, "kube-api-qps", "")
+	f.IntVar(&o.RateLimit.Burst, "kube-api-burst", o.RateLimit.Burst, "")
 	f.DurationVar(&o.NodeMonitorPeriod, "node-monitor-period", o.NodeMonitorPeriod, "")
 	f.DurationVar(&o.NodeMonitorGracePeriod, "node-monitor-grace-period", o.NodeMonitorGracePeriod, "")
 	f.DurationVar(&o.NodeStartupGracePeriod, "node-startup-grace-period", o.NodeStartupGracePeriod, "")
@@ -150,7 +155,7 @@ func acceptOtherFlags(f *controlplane.Flags, release *api.Release) {
 		"flex-volume-plugin-dir", "horizontal-pod-autoscaler-cpu-initialization-period",
 		"horizontal-pod-autoscaler-downscale-stabilization", "horizontal-pod-autoscaler-initial-readiness-delay",
 		"horizontal-pod-autoscaler-sync-period", "horizontal-pod-autoscaler-tolerance", "http2-max-streams-per-connection",
-		"kube-api-burst", "kube-api-content-type", "kube-api-qps", "leader-migration-config",
+		"kube-api-content-type", "leader-migration-config",
 		"legacy-service-account-token-clean-up-period", "log-flush-frequency", "logging-format", "min-resync-period",
 		"mirroring-concurrent-service-endpoint-syncs", "mirroring-endpointslice-updates-batch-period",
 		"mirroring-max-endpoints-per-subset", "namespace-sync-period", "node-cidr-mask-size", "node-cidr-mask-size-ipv4",

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"ksim/sim/api"
 	fwk "ksim/sim/controlplane/scheduler/framework"
 	"ksim/sim/controlplane/scheduler/queue"
 )
@@ -59,8 +60,9 @@ func BenchmarkSchedule(b *testing.B) {
 // BenchmarkCluster runs 10,000 pods through queue, cycle, binding and informer on 1000 nodes.
 func BenchmarkCluster(b *testing.B) {
 	for range b.N {
-		w := newWorld(b, 1, 36)
-		w.s.limiter.every = 0
+		options := newFlags(api.ReleaseOf(36)).Options
+		options.RateLimit.QPS = -1 // no limit
+		w := newWorldWith(b, 1, options, 36)
 		for i := range 1000 {
 			w.put(node(fmt.Sprintf("worker-%d", i), string(rune('a'+i%3))))
 		}

@@ -20,7 +20,7 @@ import (
 func (s *Scheduler) bind(info *queue.QueuedPodInfo, node string) {
 	pod := info.Pod
 	cause := s.kernel.Cause()
-	s.start(&api.Request{Verb: api.Create, Resource: api.Pods, Subresource: "binding", Namespace: pod.Namespace,
+	s.client.Start(&api.Request{Verb: api.Create, Resource: api.Pods, Subresource: "binding", Namespace: pod.Namespace,
 		Name: pod.Name, Object: &corev1.Binding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
 			Target:     corev1.ObjectReference{Kind: "Node", Name: node}}},
@@ -165,7 +165,7 @@ func (s *Scheduler) setCondition(pod *corev1.Pod, c *podConditionPatch) bool {
 func (s *Scheduler) patchStatus(p *sim.Proc, pod *corev1.Pod, patch *podStatusPatch) error {
 	body, err := json.Marshal(patch)
 	sim.Assert(err == nil, "a status patch is no JSON: %v", err)
-	_, err = s.do(p, &api.Request{Verb: api.Patch, Resource: api.Pods, Subresource: "status", Namespace: pod.Namespace,
-		Name: pod.Name, PatchType: types.StrategicMergePatchType, Patch: body})
+	_, err = s.client.Do(p, &api.Request{Verb: api.Patch, Resource: api.Pods, Subresource: "status",
+		Namespace: pod.Namespace, Name: pod.Name, PatchType: types.StrategicMergePatchType, Patch: body})
 	return err
 }

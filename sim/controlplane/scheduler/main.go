@@ -71,8 +71,8 @@ func (f *flags) set(release *api.Release) *controlplane.Flags {
 	if release.HasFlag("kube-scheduler", "port") {
 		set.IntVar(&f.insecurePort, "port", insecurePort, "")
 	}
-	set.Var(&f.QPS, "kube-api-qps", "")
-	set.IntVar(&f.Burst, "kube-api-burst", f.Burst, "")
+	set.Var(&f.RateLimit.QPS, "kube-api-qps", "")
+	set.IntVar(&f.RateLimit.Burst, "kube-api-burst", f.RateLimit.Burst, "")
 	if release.Minor >= 24 {
 		set.DurationVar(&f.PodMaxInUnschedulablePods, "pod-max-in-unschedulable-pods-duration",
 			f.PodMaxInUnschedulablePods, "")
@@ -116,6 +116,9 @@ func Main(p *hardware.Process, argv []string, version string) {
 		return
 	}
 	config, err := f.complete(p)
+	if err == nil {
+		err = f.RateLimit.Check()
+	}
 	if err != nil {
 		p.Exit(1, err.Error())
 		return

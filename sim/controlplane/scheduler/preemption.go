@@ -87,7 +87,8 @@ func (s *Scheduler) preemptPod(p *sim.Proc, pod, victim *corev1.Pod, node string
 			}
 		}
 	}
-	_, err := s.do(p, &api.Request{Verb: api.Delete, Resource: api.Pods, Namespace: victim.Namespace, Name: victim.Name})
+	_, err := s.client.Do(p, &api.Request{Verb: api.Delete, Resource: api.Pods, Namespace: victim.Namespace,
+		Name: victim.Name})
 	if err != nil {
 		return ignoreNotFound(err)
 	}

@@ -43,7 +43,6 @@ type eventRecorder struct {
 	client   api.Client
 	kernel   *sim.Kernel
 	random   *sim.Stream
-	limiter  limiter
 	instance string
 	now      func() time.Time
 	started  time.Time
@@ -59,12 +58,12 @@ type recordKey struct {
 	kind, reason, related string
 }
 
-func newEventRecorder(s *Scheduler, host string) *eventRecorder {
-	r := &eventRecorder{client: s.client, kernel: s.kernel, random: s.scope.Rand(s.scope.Path() + "/events"),
-		limiter: newLimiter(s.scope, s.options.QPS, s.options.Burst), instance: defaultSchedulerName + "-" + host, now: s.now,
+func newEventRecorder(s *Scheduler, client api.Client) *eventRecorder {
+	r := &eventRecorder{client: client, kernel: s.kernel, random: s.scope.Rand(s.scope.Path() + "/events"),
+		instance: defaultSchedulerName + "-" + s.options.Host, now: s.now,
 		started: s.now(), cache: map[recordKey]*corev1.Event{}}
 	if s.features.Minor < 19 {
-		r.legacy = controlplane.NewRecorder(s.client, defaultSchedulerName).On("", s.now)
+		r.legacy = controlplane.NewRecorder(client, defaultSchedulerName).On("", s.now)
 	}
 	return r
 }
@@ -168,21 +167,14 @@ func (r *eventRecorder) finishSeries(now time.Time) {
 	}
 }
 
-// send sends when the client's rate allows, and again when nobody answered.
+// send sends, and sends again when nobody answered.
 func (r *eventRecorder) send(request *api.Request, event *corev1.Event) {
 	r.try(request, event, 1)
 }
 
 func (r *eventRecorder) try(request *api.Request, event *corev1.Event, n int) {
-	start := func() {
-		again := *request // a request belongs to its receiver
-		r.client.Start(&again, func(_ *api.Response, err error) { r.sent(request, event, n, err) })
-	}
-	if wait := r.limiter.take(); wait > 0 {
-		r.client.Scope().After(wait, "client-side throttling", start)
-		return
-	}
-	start()
+	again := *request // a request belongs to its receiver
+	r.client.Start(&again, func(_ *api.Response, err error) { r.sent(request, event, n, err) })
 }
 
 func (r *eventRecorder) sent(request *api.Request, event *corev1.Event, n int, err error) {

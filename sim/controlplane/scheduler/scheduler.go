@@ -30,15 +30,15 @@ type Options struct {
 	PodMaxBackoff            time.Duration
 	// PodMaxInUnschedulablePods is how long a pod waits for an event before it is tried anyway.
 	PodMaxInUnschedulablePods time.Duration
-	QPS                       perThousand // requests per 1000 s
-	Burst                     int
+	RateLimit                 controlplane.RateLimit // of requests; events have as much again
 }
 
 func defaultOptions(f *fwk.Features) Options {
 	return Options{
 		PodInitialBackoff: queue.DefaultPodInitialBackoff, PodMaxBackoff: queue.DefaultPodMaxBackoff,
 		PodMaxInUnschedulablePods: f.PodMaxInUnschedulablePods,
-		QPS:                       50_000, Burst: 100, // apis/config/v1/defaults.go: 50, 100
+		// apis/config/v1/defaults.go: 50, 100
+		RateLimit: controlplane.RateLimit{QPS: 50_000, Burst: 100},
 	}
 }
 
@@ -53,7 +53,6 @@ type Scheduler struct {
 	options  Options
 	random   *sim.Stream
 	recorder *eventRecorder
-	limiter  limiter
 	now      func() time.Time // of the machine's clock
 
 	cache     *cache.Cache
@@ -86,16 +85,17 @@ type informers struct {
 	servicesIn *controlplane.Index[*corev1.Service]
 }
 
-// New makes a scheduler for a release; Start starts its informers, Run schedules.
+// New makes a scheduler for a release; Start starts its informers, Run schedules. Bindings, statuses and preemptions go
+// through one rate limit, in a large cluster the pace of scheduling; events have a client of their own
+// (cmd/kube-scheduler/app/options/options.go createClients, v1.36).
 func New(client api.Client, release *api.Release, options Options, now func() time.Time) *Scheduler {
 	scope := client.Scope()
-	s := &Scheduler{client: client, scope: scope, kernel: scope.Kernel(), features: fwk.FeaturesOf(release),
-		options: options, random: scope.Rand(scope.Path() + "/scheduling"), now: now,
-		limiter:    newLimiter(scope, options.QPS, options.Burst),
+	s := &Scheduler{client: controlplane.Throttled(client, options.RateLimit), scope: scope, kernel: scope.Kernel(),
+		features: fwk.FeaturesOf(release), options: options, random: scope.Rand(scope.Path() + "/scheduling"), now: now,
 		preempting: map[types.UID]*preemption{}, told: map[types.UID]string{}}
-	s.recorder = newEventRecorder(s, options.Host)
+	s.recorder = newEventRecorder(s, controlplane.Throttled(client, options.RateLimit))
 	s.cache = cache.New(s.features)
-	s.newInformers()
+	s.newInformers(client)
 	s.framework = fwk.New(s.cache, s.listers())
 	s.framework.Use(plugins.Default(s.framework, s.features)...)
 	s.queue = queue.New(queue.Config{Scope: scope, Features: s.features, PodInitialBackoff: options.PodInitialBackoff,
@@ -105,26 +105,29 @@ func New(client api.Client, release *api.Release, options Options, now func() ti
 	return s
 }
 
-func (s *Scheduler) newInformers() {
+func (s *Scheduler) newInformers(client api.Client) {
+	if s.features.Minor < 35 { // lists are watches since (client-go features/known_features.go WatchListClient)
+		client = s.client
+	}
 	inf := &s.informers
-	inf.pods = controlplane.NewInformer[*corev1.Pod](s.client, controlplane.InformerConfig{Resource: api.Pods,
+	inf.pods = controlplane.NewInformer[*corev1.Pod](client, controlplane.InformerConfig{Resource: api.Pods,
 		// Pods that have ended take no room (pkg/scheduler/scheduler.go newPodInformer).
 		Fields: fields.AndSelectors(fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
 			fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)))})
-	inf.nodes = newInformer[*corev1.Node](s, api.Nodes)
-	inf.namespaces = newInformer[*corev1.Namespace](s, api.Namespaces)
-	inf.services = newInformer[*corev1.Service](s, api.Services)
+	inf.nodes = newInformer[*corev1.Node](client, api.Nodes)
+	inf.namespaces = newInformer[*corev1.Namespace](client, api.Namespaces)
+	inf.services = newInformer[*corev1.Service](client, api.Services)
 	inf.servicesIn = inf.services.Index(func(service *corev1.Service) string { return service.Namespace })
-	inf.controllers = newInformer[*corev1.ReplicationController](s, api.ReplicationControllers)
-	inf.replicaSets = newInformer[*appsv1.ReplicaSet](s, api.ReplicaSets)
-	inf.statefuls = newInformer[*appsv1.StatefulSet](s, api.StatefulSets)
-	inf.budgets = newInformer[*policyv1.PodDisruptionBudget](s, api.PodDisruptionBudgets)
-	inf.claims = newInformer[*corev1.PersistentVolumeClaim](s, api.PersistentVolumeClaims)
-	inf.classes = newInformer[*storagev1.StorageClass](s, api.StorageClasses)
+	inf.controllers = newInformer[*corev1.ReplicationController](client, api.ReplicationControllers)
+	inf.replicaSets = newInformer[*appsv1.ReplicaSet](client, api.ReplicaSets)
+	inf.statefuls = newInformer[*appsv1.StatefulSet](client, api.StatefulSets)
+	inf.budgets = newInformer[*policyv1.PodDisruptionBudget](client, api.PodDisruptionBudgets)
+	inf.claims = newInformer[*corev1.PersistentVolumeClaim](client, api.PersistentVolumeClaims)
+	inf.classes = newInformer[*storagev1.StorageClass](client, api.StorageClasses)
 }
 
-func newInformer[T api.Object](s *Scheduler, r *api.Resource) *controlplane.Informer[T] {
-	return controlplane.NewInformer[T](s.client, controlplane.InformerConfig{Resource: r})
+func newInformer[T api.Object](client api.Client, r *api.Resource) *controlplane.Informer[T] {
+	return controlplane.NewInformer[T](client, controlplane.InformerConfig{Resource: r})
 }
 
 // Start starts the informers and waits, however long, until all have synced.

@@ -80,13 +80,15 @@ func (w *world) bind(namespace, name, node string) error {
 }
 
 func newWorld(t testing.TB, seed uint64, minor int) *world {
+	return newWorldWith(t, seed, newFlags(api.ReleaseOf(minor)).Options, minor)
+}
+
+func newWorldWith(t testing.TB, seed uint64, options Options, minor int) *world {
 	w := &world{t: t, kernel: sim.New(seed)}
 	t.Cleanup(w.kernel.Close)
 	w.server = fakeapi.New(w.kernel)
 	scope := w.kernel.Root().Child("kube-scheduler").Label("cp-1", "kube-scheduler")
-	release := api.ReleaseOf(minor)
-	options := newFlags(release).Options
-	w.s = New(&binder{w.server.Client(scope), w}, release, options, func() time.Time {
+	w.s = New(&binder{w.server.Client(scope), w}, api.ReleaseOf(minor), options, func() time.Time {
 		return hardware.WallTime(w.kernel.Now())
 	})
 	scope.Go("kube-scheduler", func(p *sim.Proc) {
