@@ -14,12 +14,14 @@ type Kernel struct {
 	steps      uint64
 	seed       uint64
 	cause      EventID // of the event that runs now
-	queue      eventHeap
+	queue      queue
 	free       []*event
 	idle       []*coroutine // parked between two bodies
 	coroutines []*coroutine // all that were ever made and not stopped
 	reap       []*Proc      // parked processes of killed scopes, to be unwound after the event
 	running    *Proc
+	scope      *Scope // of the event that runs now, and what it is, for errors
+	what       string
 	failure    error
 	root       *Scope
 	streams    map[string]*Stream
@@ -94,12 +96,7 @@ func (k *Kernel) Memo(key any, make func() any) any {
 }
 
 // NextAt returns when the next event is due; ok is false when there is none.
-func (k *Kernel) NextAt() (at Time, ok bool) {
-	if len(k.queue.items) == 0 {
-		return 0, false
-	}
-	return k.queue.items[0].at, true
-}
+func (k *Kernel) NextAt() (at Time, ok bool) { return k.queue.first() }
 
 // Step takes one event from the queue and runs it, then the invariants; an event of a dead scope is dropped, one of a
 // frozen scope put aside. It reports whether there may be more, and an error if a process or callback
@@ -108,47 +105,73 @@ func (k *Kernel) Step() (more bool, err error) {
 	if k.failure != nil {
 		return false, k.failure
 	}
-	if len(k.queue.items) == 0 {
+	if k.queue.length == 0 {
 		return false, nil
 	}
-	e := k.queue.pop()
-	switch {
-	case !e.scope.alive:
-		k.release(e)
-		return true, nil
-	case e.scope.frozen > 0:
-		k.advance(e.at)
-		e.index = stashed
-		e.scope.stash = append(e.scope.stash, e)
-		return true, nil
-	}
-	k.advance(e.at)
-	k.dispatch(e)
-	k.reapKilled()
-	if k.failure == nil {
-		for i := range k.invariants {
-			if broken := k.invariants[i].check(); broken != nil {
-				k.failure = fmt.Errorf("invariant broken at %s: %s: %w", k.now, k.invariants[i].name, broken)
-				break
-			}
-		}
-	}
+	defer k.catch(&more, &err)
+	k.step()
 	return k.failure == nil, k.failure
 }
 
 // RunUntil runs all events due up to and including t, and sets the clock to t.
-func (k *Kernel) RunUntil(t Time) error {
-	for {
-		at, ok := k.NextAt()
+func (k *Kernel) RunUntil(t Time) (err error) {
+	defer k.catch(nil, &err)
+	for k.failure == nil {
+		at, ok := k.queue.first()
 		if !ok || at > t {
+			k.advance(t)
 			break
 		}
-		if _, err := k.Step(); err != nil {
-			return err
+		k.step()
+	}
+	return k.failure
+}
+
+// catch turns a panic into the kernel's failure.
+func (k *Kernel) catch(more *bool, err *error) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	where := k.scope.Path() + " (" + k.what + ")"
+	k.failure = &Panic{Value: v, Where: where, At: k.now, Seed: k.seed, Stack: debug.Stack()}
+	*err = k.failure
+	if more != nil {
+		*more = false
+	}
+}
+
+// step does Step's work; a panic passes through it.
+func (k *Kernel) step() {
+	e := k.queue.pop()
+	scope := e.scope
+	if !scope.alive {
+		k.release(e)
+		return
+	}
+	k.advance(e.at)
+	if scope.frozen > 0 {
+		e.index = stashed
+		scope.stash = append(scope.stash, e)
+		return
+	}
+	k.cause, k.scope, k.what = e.cause, scope, e.what
+	k.steps++
+	run := e.run
+	k.release(e)
+	run.Run()
+	if len(k.reap) > 0 {
+		k.reapKilled()
+	}
+	if k.failure != nil {
+		return
+	}
+	for i := range k.invariants {
+		if broken := k.invariants[i].check(); broken != nil {
+			k.failure = fmt.Errorf("invariant broken at %s: %s: %w", k.now, k.invariants[i].name, broken)
+			return
 		}
 	}
-	k.advance(t)
-	return k.failure
 }
 
 // Close kills everything and gives back the memory of all processes. The trace stays readable.
@@ -162,7 +185,7 @@ func (k *Kernel) Close() {
 	for _, c := range k.coroutines {
 		c.stop()
 	}
-	k.coroutines, k.idle, k.queue.items, k.free = nil, nil, nil, nil
+	k.coroutines, k.idle, k.queue, k.free = nil, nil, queue{}, nil
 }
 
 func (k *Kernel) advance(t Time) {
@@ -171,29 +194,8 @@ func (k *Kernel) advance(t Time) {
 	}
 }
 
-// dispatch runs e and turns a panic into the kernel's failure.
-func (k *Kernel) dispatch(e *event) {
-	k.cause = e.cause
-	k.steps++
-	fn, run, proc, what, scope := e.fn, e.run, e.proc, e.what, e.scope
-	k.release(e)
-	defer func() {
-		if v := recover(); v != nil {
-			k.failure = &Panic{Value: v, Where: scope.Path() + " (" + what + ")", At: k.now, Seed: k.seed, Stack: debug.Stack()}
-		}
-	}()
-	switch {
-	case proc != nil:
-		k.resume(proc)
-	case run != nil:
-		run.Run()
-	default:
-		fn()
-	}
-}
-
 // schedule queues an event; the caller has checked that the scope is alive.
-func (k *Kernel) schedule(s *Scope, at Time, what string) *event {
+func (k *Kernel) schedule(s *Scope, at Time, what string, run Runner) Timer {
 	var e *event
 	if n := len(k.free); n > 0 {
 		e, k.free = k.free[n-1], k.free[:n-1]
@@ -201,16 +203,17 @@ func (k *Kernel) schedule(s *Scope, at Time, what string) *event {
 		e = &event{}
 	}
 	k.seq++
-	e.at, e.seq, e.scope, e.what, e.cause = max(at, k.now), k.seq, s, what, k.cause
+	e.at, e.seq, e.cause, e.scope, e.what, e.run = max(at, k.now), k.seq, k.cause, s, what, run
 	k.queue.push(e)
-	return e
+	return Timer{e, e.gen}
 }
 
-// release makes e free for another use; timers that still name it notice by the generation.
+// release makes e free for another use; timers that still name it notice by the generation. What it pointed to is
+// overwritten by that use, which comes soon.
 func (k *Kernel) release(e *event) {
 	e.gen++
 	e.index = notQueued
-	e.scope, e.fn, e.run, e.proc = nil, nil, nil, nil
+	e.scope, e.run = nil, nil
 	k.free = append(k.free, e)
 }
 

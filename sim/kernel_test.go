@@ -69,7 +69,7 @@ func TestProcessWaitsInVirtualTime(t *testing.T) {
 	})
 	runAll(t, k)
 	require.Equal(t, []string{"0:03.000 yes<nil>", "0:08.000 context deadline exceeded"}, got)
-	require.Empty(t, k.queue.items, "the timer of a wait that ended is taken out of the queue")
+	require.Zero(t, k.queue.length, "the timer of a wait that ended is taken out of the queue")
 }
 
 func TestKillEndsTimersProcessesAndChildren(t *testing.T) {

@@ -72,8 +72,7 @@ func (s *Scope) Go(name string, body func(p *Proc)) *Proc {
 		return p
 	}
 	s.procs.add(p)
-	e := s.kernel.schedule(s, s.kernel.now, name)
-	e.proc = p
+	s.kernel.schedule(s, s.kernel.now, name, (*resumption)(p))
 	return p
 }
 
@@ -105,9 +104,7 @@ func (p *Proc) wait(within time.Duration) (woken bool) {
 	Assert(k.running == p, "process %s waits while %v runs", p.name, k.running)
 	p.waiting, p.timedOut = true, false
 	if within >= 0 {
-		e := k.schedule(p.scope, k.now.Add(within), p.name)
-		e.proc = p
-		p.timer = Timer{e, e.gen}
+		p.timer = k.schedule(p.scope, k.now.Add(within), p.name, (*resumption)(p))
 	} else {
 		p.timer = Timer{}
 	}
@@ -128,12 +125,16 @@ func (p *Proc) wake() {
 	p.waiting = false
 	p.timer.Stop()
 	k := p.scope.kernel
-	e := k.schedule(p.scope, k.now, p.name)
-	e.proc = p
+	k.schedule(p.scope, k.now, p.name, (*resumption)(p))
 }
 
-// resume runs p until it parks or ends. Only the kernel calls it.
-func (k *Kernel) resume(p *Proc) {
+// resumption is a process as what an event runs.
+type resumption Proc
+
+// Run lets the process go on until it parks or ends.
+func (r *resumption) Run() {
+	p := (*Proc)(r)
+	k := p.scope.kernel
 	if p.ended {
 		return
 	}

@@ -89,9 +89,7 @@ func (s *Scope) After(d time.Duration, what string, fn func()) Timer {
 	if !s.alive {
 		return Timer{}
 	}
-	e := s.kernel.schedule(s, s.kernel.now.Add(d), what)
-	e.fn = fn
-	return Timer{e, e.gen}
+	return s.kernel.schedule(s, s.kernel.now.Add(d), what, callback(fn))
 }
 
 // AfterRun is After for a Runner; it allocates nothing.
@@ -99,9 +97,7 @@ func (s *Scope) AfterRun(d time.Duration, what string, r Runner) Timer {
 	if !s.alive {
 		return Timer{}
 	}
-	e := s.kernel.schedule(s, s.kernel.now.Add(d), what)
-	e.run = r
-	return Timer{e, e.gen}
+	return s.kernel.schedule(s, s.kernel.now.Add(d), what, r)
 }
 
 // AtRun is AfterRun for an instant; one that has passed means now.
