@@ -78,7 +78,7 @@ func (kl *Kubelet) activePods(but *corev1.Pod) []*corev1.Pod {
 func (kl *Kubelet) fits(pod *corev1.Pod, others []*corev1.Pod, node *corev1.Node) *refusal {
 	capacity := node.Status.Allocatable
 	if capacity == nil {
-		capacity = kl.options.capacity(kl.config.maxPods)
+		capacity = kl.node.capacity
 	}
 	if limit := capacity.Pods().Value(); int64(len(others)+1) > limit {
 		return outOf(corev1.ResourcePods, 1, int64(len(others)), limit)

@@ -50,9 +50,8 @@ type config struct {
 }
 
 // Defaults: pkg/kubelet/apis/config/v1beta1/defaults.go, v1.36.
-func defaultConfig(p *hardware.Process, release *api.Release) config {
+func defaultConfig(release *api.Release) config {
 	return config{
-		nodeName:      p.Machine().Name,
 		registerNode:  true,
 		statusUpdate:  10 * time.Second,
 		statusReport:  release.NodeStatusReportFrequency,
@@ -123,6 +122,49 @@ type fileConfig struct {
 
 type crashLoopBackOff struct {
 	MaxContainerRestartPeriod string `json:"maxContainerRestartPeriod"`
+}
+
+// configMemo is the key of the configurations by what they were read from: the kubelets of a cluster are mostly
+// started alike, and a configuration is only read once it is there.
+type configMemo struct{}
+
+type readConfig struct {
+	release    *api.Release
+	file, text string // the configuration file
+	config     config
+}
+
+// configOf is the configuration of a kubelet that is started with those arguments.
+func configOf(p *hardware.Process, argv []string, release *api.Release) (config, error) {
+	key := strings.Join(argv, "\x00")
+	known := p.Kernel().Memo(configMemo{}, func() any { return map[string]*readConfig{} }).(map[string]*readConfig)
+	if have := known[key]; have != nil && have.release == release && have.current(p) {
+		return have.config.on(p), nil
+	}
+	c := defaultConfig(release)
+	if err := c.load(p, argv, release.Minor); err != nil {
+		return c, err
+	}
+	text, _ := p.Machine().Disk().ReadFile(c.configFile) // cannot fail: load has read it
+	known[key] = &readConfig{release, c.configFile, string(text), c}
+	return c.on(p), nil
+}
+
+// current reports whether the machine has the same configuration file.
+func (r *readConfig) current(p *hardware.Process) bool {
+	if r.file == "" {
+		return true
+	}
+	text, err := p.Machine().Disk().ReadFile(r.file)
+	return err == nil && string(text) == r.text
+}
+
+// on fills in what follows from the machine.
+func (c config) on(p *hardware.Process) config {
+	if c.nodeName == "" {
+		c.nodeName = p.Machine().Name
+	}
+	return c
 }
 
 // load parses flags and the configuration file; flags win. The error is what the kubelet prints before it exits 1.

@@ -66,14 +66,14 @@ type Kubelet struct {
 
 // Main is the kubelet's main function. It exits 1 when flags or files are wrong.
 func Main(p *hardware.Process, argv []string, options Options) {
-	kl := &Kubelet{process: p, machine: p.Machine(), kernel: p.Kernel(), scope: p.Scope(), options: options,
-		runtime: options.Runtime, random: p.Kernel().Rand("kubelet/" + p.Machine().Name), config: defaultConfig(p,
-			options.Release),
-		sources: map[types.NamespacedName]bool{}}
-	if err := kl.config.load(p, argv, options.Release.Minor); err != nil {
+	config, err := configOf(p, argv, options.Release)
+	if err != nil {
 		p.Exit(1, err.Error())
 		return
 	}
+	kl := &Kubelet{process: p, machine: p.Machine(), kernel: p.Kernel(), scope: p.Scope(), options: options,
+		runtime: options.Runtime, random: p.Kernel().Rand("kubelet/" + p.Machine().Name), config: config,
+		sources: map[types.NamespacedName]bool{}}
 	if err := kl.connect(); err != nil {
 		p.Exit(1, "failed to run Kubelet: "+err.Error())
 		return

@@ -3,6 +3,7 @@ package kubelet
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,15 +41,29 @@ type nodeStatus struct {
 	delay      time.Duration // of the next report of an unchanged status
 	reported   bool
 	posting    bool
-	since      map[corev1.NodeConditionType]metav1.Time
 	rebooted   bool
 	ready      corev1.ConditionStatus // as last written
 	backoff    time.Duration
+
+	// What does not change while the kubelet runs. They are compared with, and copied to where they are sent.
+	info      corev1.NodeSystemInfo
+	addresses [2]corev1.NodeAddress
+	capacity  corev1.ResourceList
 }
 
 func (n *nodeStatus) init(kl *Kubelet) {
 	n.kl, n.random = kl, kl.kernel.Rand("kubelet/node/"+kl.machine.Name)
-	n.since = map[corev1.NodeConditionType]metav1.Time{}
+	n.info = corev1.NodeSystemInfo{
+		MachineID: "ksim-" + kl.machine.Name, SystemUUID: "ksim-" + kl.machine.Name, BootID: kl.machine.BootID(),
+		KernelVersion: "6.12.0-ksim", OSImage: "ksim", ContainerRuntimeVersion: "containerd://2.2.0",
+		KubeletVersion: kl.options.Release.Version(), OperatingSystem: "linux", Architecture: "amd64",
+	}
+	if kl.options.Release.Minor < 33 { // removed in v1.33 (pkg/kubelet/nodestatus/setters.go)
+		n.info.KubeProxyVersion = n.info.KubeletVersion
+	}
+	n.addresses = [2]corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: kl.hostIP()},
+		{Type: corev1.NodeHostName, Address: kl.config.nodeName}}
+	n.capacity = kl.options.capacity(kl.config.maxPods)
 }
 
 func (n *nodeStatus) start() {
@@ -246,7 +261,10 @@ func (n *nodeStatus) problem() string {
 
 // compute makes the status out of what the Node has; changed ignores heartbeat times (nodeStatusHasChanged).
 func (n *nodeStatus) compute(current *corev1.Node, problem string) (*corev1.NodeStatus, bool) {
-	status := current.Status.DeepCopy()
+	status := new(corev1.NodeStatus)
+	*status = current.Status // what is changed below is replaced, but for the conditions
+	status.Conditions = append(make([]corev1.NodeCondition, 0, max(4, len(current.Status.Conditions))),
+		current.Status.Conditions...)
 	changed := n.setMachineInfo(status)
 	now := n.kl.now()
 	healthy := []struct {
@@ -331,33 +349,21 @@ func conditionOfStatus(status *corev1.NodeStatus, kind corev1.NodeConditionType)
 
 // setMachineInfo sets what the machine is: addresses, capacity, boot ID, versions. It tells of a reboot.
 func (n *nodeStatus) setMachineInfo(status *corev1.NodeStatus) (changed bool) {
-	m := n.kl.machine
-	info := corev1.NodeSystemInfo{
-		MachineID: "ksim-" + m.Name, SystemUUID: "ksim-" + m.Name, BootID: m.BootID(),
-		KernelVersion: "6.12.0-ksim", OSImage: "ksim", ContainerRuntimeVersion: "containerd://2.2.0",
-		KubeletVersion: n.kl.options.Release.Version(), OperatingSystem: "linux", Architecture: "amd64",
-	}
-	if n.kl.options.Release.Minor < 33 { // removed in v1.33 (pkg/kubelet/nodestatus/setters.go)
-		info.KubeProxyVersion = info.KubeletVersion
-	}
-	if old := status.NodeInfo.BootID; old != "" && old != info.BootID && !n.rebooted {
+	if old := status.NodeInfo.BootID; old != "" && old != n.info.BootID && !n.rebooted {
 		n.rebooted = true
 		n.kl.recordNode(corev1.EventTypeWarning, "Rebooted",
-			fmt.Sprintf("Node %s has been rebooted, boot id: %s", n.kl.config.nodeName, info.BootID),
+			fmt.Sprintf("Node %s has been rebooted, boot id: %s", n.kl.config.nodeName, n.info.BootID),
 			sim.Event{Level: sim.Detail})
 	}
-	if status.NodeInfo != info {
-		status.NodeInfo, changed = info, true
+	if status.NodeInfo != n.info {
+		status.NodeInfo, changed = n.info, true
 	}
-	addresses := []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: n.kl.hostIP()},
-		{Type: corev1.NodeHostName, Address: n.kl.config.nodeName}}
-	if len(status.Addresses) != 2 || status.Addresses[0] != addresses[0] || status.Addresses[1] != addresses[1] {
-		status.Addresses, changed = addresses, true
+	if !slices.Equal(status.Addresses, n.addresses[:]) {
+		status.Addresses, changed = slices.Clone(n.addresses[:]), true
 	}
-	capacity := n.kl.options.capacity(n.kl.config.maxPods)
-	if !sameResources(status.Capacity, capacity) {
-		status.Capacity, changed = capacity, true
-		status.Allocatable = capacity.DeepCopy()
+	if !sameResources(status.Capacity, n.capacity) {
+		status.Capacity, changed = n.capacity.DeepCopy(), true
+		status.Allocatable = n.capacity.DeepCopy()
 	}
 	if status.DaemonEndpoints.KubeletEndpoint.Port != kubeletPort {
 		status.DaemonEndpoints.KubeletEndpoint.Port, changed = kubeletPort, true

@@ -81,7 +81,9 @@ type proxy struct {
 
 // Main runs kube-proxy; argv has no program name. Exit status 1: wrong flags, no kubeconfig, its health port in use.
 func Main(p *hardware.Process, argv []string, options Options) {
-	f := FlagSet()
+	// One set of flags parses the arguments of all machines: to declare them costs more than to use them.
+	f := p.Kernel().Memo(flagMemo{}, func() any { return FlagSet() }).(*controlplane.Flags)
+	_ = f.Lookup("kubeconfig").Value.Set("") // cannot fail: a string
 	if !f.ParseOrExit(p, argv) {
 		return
 	}
@@ -112,6 +114,8 @@ func Main(p *hardware.Process, argv []string, options Options) {
 	x.endpoints = controlplane.NewInformer[*corev1.Endpoints](client, controlplane.InformerConfig{Resource: api.Endpoints})
 	watch(x, x.endpoints)
 }
+
+type flagMemo struct{}
 
 // FlagSet declares kube-proxy's flags (cmd/kube-proxy/app/options.go, v1.36).
 func FlagSet() *controlplane.Flags {

@@ -104,12 +104,21 @@ func (s *Manager) read(name string) (*file, error) {
 	if err != nil {
 		return nil, fmt.Errorf("Unit %s.service not found.", name)
 	}
+	known := s.machine.Datacenter().Kernel().Memo(unitMemo{}, func() any { return map[string]*file{} }).(map[string]*file)
+	if f := known[string(text)]; f != nil {
+		return f, nil
+	}
 	f, err := parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("Unit %s.service has a bad unit file setting.", name)
 	}
+	known[string(text)] = f
 	return f, nil
 }
+
+// unitMemo is the key of the parsed unit files by their text: hundreds of machines have the same, and a file that was
+// parsed is only read.
+type unitMemo struct{}
 
 // service returns the loaded service, loading it if its file is there.
 func (s *Manager) service(name string) (*service, error) {
