@@ -58,10 +58,11 @@ func benchmarkCodec(b *testing.B, r *Resource, obj Object) {
 	})
 	b.Run("changed", func(b *testing.B) { // a later version, of which most was seen before
 		codec, revision := NewCodec(), int64(0)
+		before := Stored{Value: value, Object: obj}
 		b.ReportAllocs()
 		for b.Loop() {
 			revision++
-			_, _ = codec.Decode(r, value, revision)
+			_, _ = codec.DecodeAfter(r, value, revision, before)
 		}
 	})
 	b.Run("again", func(b *testing.B) { // the second API server decodes the same write

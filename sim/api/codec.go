@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"ksim/sim"
@@ -58,16 +59,22 @@ func Encode(obj Object) ([]byte, error) {
 		return nil, fmt.Errorf("no kind is registered for the type %T", obj)
 	}
 	size := m.Size()
-	head := len(r.envelope) + 1 + varintLen(uint64(size))
-	value := make([]byte, head+size+len(unknownTail))
-	n := copy(value, r.envelope)
-	value[n] = 0x12 // field 2, raw
-	binary.PutUvarint(value[n+1:], uint64(size))
+	value, head := envelop(r, size)
 	if _, err := m.MarshalToSizedBuffer(value[head : head+size]); err != nil {
 		return nil, err
 	}
-	copy(value[head+size:], unknownTail)
 	return value, nil
+}
+
+// envelop makes a stored value of a resource with room for a message of that size, which begins at head.
+func envelop(r *Resource, size int) (value []byte, head int) {
+	head = len(r.envelope) + 1 + varintLen(uint64(size))
+	value = make([]byte, head+size+len(unknownTail))
+	n := copy(value, r.envelope)
+	value[n] = 0x12 // field 2, raw
+	binary.PutUvarint(value[n+1:], uint64(size))
+	copy(value[head+size:], unknownTail)
+	return value, head
 }
 
 func varintLen(v uint64) int {
@@ -107,7 +114,11 @@ func Decode(r *Resource, value []byte, modRevision int64) (Object, error) {
 
 // identify completes a decoded object with what its message does not hold.
 func identify(r *Resource, obj Object, modRevision int64) {
-	obj.GetObjectKind().SetGroupVersionKind(r.GVK)
+	if t, ok := obj.GetObjectKind().(*metav1.TypeMeta); ok {
+		*t = r.typeMeta // SetGroupVersionKind would put the text together each time
+	} else {
+		obj.GetObjectKind().SetGroupVersionKind(r.GVK)
+	}
 	obj.SetResourceVersion(strconv.FormatInt(modRevision, 10))
 	if r == StatefulSets {
 		defaults.Set(obj) // the types of its claim templates
@@ -138,7 +149,6 @@ func rawMessage(r *Resource, value []byte) ([]byte, error) {
 // it returns. It holds no state of the cluster: every answer is the one that the bytes give, whoever asked before.
 type Codec struct {
 	decoded []decoded // the slot of a revision is its remainder; a newer revision takes an older one's slot
-	parts   parts
 }
 
 type decoded struct {
@@ -147,8 +157,8 @@ type decoded struct {
 	object   Object
 }
 
-// chosen: minutes of a small cluster and ten seconds of a large one; what has left is decoded again.
-const memoMin, memoMax = 1 << 10, 1 << 13
+// chosen: minutes of a small cluster and seconds of a large one; what has left is decoded again.
+const memoMin, memoMax = 1 << 10, 1 << 12
 
 // NewCodec makes the codec of one simulation.
 func NewCodec() *Codec { return &Codec{decoded: make([]decoded, memoMin)} }
@@ -166,11 +176,17 @@ func CodecOf(k *sim.Kernel) *Codec {
 // from etcd is what the bytes say and not what the writer held: times lose their fractions of a second, empty lists
 // become absent ones, and the writer may still hold a part of its object.
 func (c *Codec) Decode(r *Resource, value []byte, modRevision int64) (Object, error) {
+	return c.DecodeAfter(r, value, modRevision, Stored{})
+}
+
+// DecodeAfter is Decode for one who knows the state before of the same object, with which the new one shares what is
+// equal. What it shares is all that it has of it: the object is what value says, whatever was before.
+func (c *Codec) DecodeAfter(r *Resource, value []byte, modRevision int64, before Stored) (Object, error) {
 	d := c.slot(modRevision)
 	if d.revision == modRevision && sameBytes(d.value, value) {
 		return d.object, nil
 	}
-	obj, err := c.decode(r, value, modRevision)
+	obj, err := decodeAfter(r, value, modRevision, before)
 	if err != nil {
 		return nil, err
 	}
@@ -180,19 +196,22 @@ func (c *Codec) Decode(r *Resource, value []byte, modRevision int64) (Object, er
 	return obj, nil
 }
 
-// decode takes what it can from objects that were decoded before: most writes change only a status, or a Lease's
-// specification, and leave the bytes of the rest as they are.
-func (c *Codec) decode(r *Resource, value []byte, modRevision int64) (Object, error) {
-	raw, err := rawMessage(r, value)
-	if err != nil {
-		return Decode(r, value, modRevision)
+func decodeAfter(r *Resource, value []byte, modRevision int64, before Stored) (Object, error) {
+	var f, was sections
+	ok := inParts(r)
+	if ok {
+		f, ok = sectionsOf(r, value)
 	}
-	f, ok := split(raw)
+	if before.Object == nil {
+		before.Object = r.zero
+	} else if ok {
+		was, ok = sectionsOf(r, before.Value)
+	}
 	if !ok {
 		return Decode(r, value, modRevision)
 	}
 	obj := r.New()
-	if known, err := c.parts.assemble(obj, f); err != nil || !known {
+	if known, err := assemble(obj, f, before.Object, was); err != nil || !known {
 		return Decode(r, value, modRevision)
 	}
 	identify(r, obj, modRevision)

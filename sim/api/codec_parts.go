@@ -3,13 +3,24 @@ package api
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
+	"slices"
 
-	"github.com/cespare/xxhash/v2"
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
+
+// Most writes change one part of an object and leave the bytes of the others as they were: a status, a Lease's
+// specification. So an object is decoded after the state before it, from which it takes what is equal, and encoded
+// after it, from which it takes the bytes of what it has kept. Objects share the parts: nobody changes a decoded one.
+
+// Stored is an object with the value that it was decoded from.
+type Stored struct {
+	Value  []byte
+	Object Object // nil: none is known
+}
 
 // sections are the message fields of nearly all objects: metadata, spec, status.
 type sections [4][]byte
@@ -32,101 +43,205 @@ func split(raw []byte) (f sections, ok bool) {
 	return f, true
 }
 
-// parts remembers decoded parts of objects by their bytes. Objects share them, as they share everything below their
-// first level: nobody changes a decoded object.
-type parts struct {
-	metas       shelf[metav1.ObjectMeta]
-	pods        shelf[corev1.PodSpec]
-	nodes       shelf[corev1.NodeSpec]
-	replicaSets shelf[appsv1.ReplicaSetSpec]
-	deployments shelf[appsv1.DeploymentSpec]
+// sectionsOf cuts a stored value of a resource.
+func sectionsOf(r *Resource, value []byte) (f sections, ok bool) {
+	raw, err := rawMessage(r, value)
+	if err != nil {
+		return f, false
+	}
+	return split(raw)
 }
 
-// assemble fills in an object of a kind that is written often; known is false for all others.
-func (p *parts) assemble(obj Object, f sections) (known bool, err error) {
+// inParts reports whether the objects of a resource are written often: assemble and EncodeAfter know them.
+func inParts(r *Resource) bool {
+	return r == Pods || r == Leases || r == Nodes || r == ReplicaSets || r == Deployments
+}
+
+// assemble fills in an object of a kind that is known in parts, sharing with the state before what has the same bytes;
+// known is false if the two are of different kinds.
+func assemble(obj Object, f sections, before Object, was sections) (known bool, err error) {
 	switch o := obj.(type) {
 	case *coordinationv1.Lease:
-		if err = p.metas.take(&o.ObjectMeta, f[1], (*metav1.ObjectMeta).Unmarshal); err == nil {
-			err = o.Spec.Unmarshal(f[2])
+		if b, ok := before.(*coordinationv1.Lease); ok {
+			known = true
+			if err = part(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
+				err = part(&o.Spec, f[2], &b.Spec, was[2])
+			}
 		}
 	case *corev1.Pod:
-		if err = p.metas.take(&o.ObjectMeta, f[1], (*metav1.ObjectMeta).Unmarshal); err == nil {
-			err = p.pods.take(&o.Spec, f[2], (*corev1.PodSpec).Unmarshal)
-		}
-		if err == nil {
-			err = o.Status.Unmarshal(f[3])
+		if b, ok := before.(*corev1.Pod); ok {
+			known = true
+			if err = part(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
+				err = part(&o.Spec, f[2], &b.Spec, was[2])
+			}
+			if err == nil {
+				err = part(&o.Status, f[3], &b.Status, was[3])
+			}
 		}
 	case *corev1.Node:
-		if err = p.metas.take(&o.ObjectMeta, f[1], (*metav1.ObjectMeta).Unmarshal); err == nil {
-			err = p.nodes.take(&o.Spec, f[2], (*corev1.NodeSpec).Unmarshal)
-		}
-		if err == nil {
-			err = o.Status.Unmarshal(f[3])
+		if b, ok := before.(*corev1.Node); ok {
+			known = true
+			if err = part(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
+				err = part(&o.Spec, f[2], &b.Spec, was[2])
+			}
+			if err == nil {
+				err = part(&o.Status, f[3], &b.Status, was[3])
+			}
 		}
 	case *appsv1.ReplicaSet:
-		if err = p.metas.take(&o.ObjectMeta, f[1], (*metav1.ObjectMeta).Unmarshal); err == nil {
-			err = p.replicaSets.take(&o.Spec, f[2], (*appsv1.ReplicaSetSpec).Unmarshal)
-		}
-		if err == nil {
-			err = o.Status.Unmarshal(f[3])
+		if b, ok := before.(*appsv1.ReplicaSet); ok {
+			known = true
+			if err = part(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
+				err = part(&o.Spec, f[2], &b.Spec, was[2])
+			}
+			if err == nil {
+				err = part(&o.Status, f[3], &b.Status, was[3])
+			}
 		}
 	case *appsv1.Deployment:
-		if err = p.metas.take(&o.ObjectMeta, f[1], (*metav1.ObjectMeta).Unmarshal); err == nil {
-			err = p.deployments.take(&o.Spec, f[2], (*appsv1.DeploymentSpec).Unmarshal)
-		}
-		if err == nil {
-			err = o.Status.Unmarshal(f[3])
-		}
-	default:
-		return false, nil
-	}
-	return true, err
-}
-
-// shelf remembers decoded values by the hash of their bytes; a newer one takes an older one's place.
-type shelf[T any] struct {
-	places []shelved[T]
-	filled int
-}
-
-type shelved[T any] struct {
-	hash  uint64
-	raw   []byte
-	value *T
-}
-
-// chosen: the shelf of a small cluster is small; the largest is that of some ten thousand pods.
-const shelfMin, shelfMax = 1 << 6, 1 << 15
-
-// take sets dst to what raw decodes to.
-func (s *shelf[T]) take(dst *T, raw []byte, decode func(*T, []byte) error) error {
-	hash := xxhash.Sum64(raw)
-	if s.filled >= len(s.places) && len(s.places) < shelfMax {
-		s.grow()
-	}
-	place := &s.places[hash&uint64(len(s.places)-1)]
-	if place.value == nil || place.hash != hash || !bytes.Equal(place.raw, raw) {
-		value := new(T)
-		if err := decode(value, raw); err != nil {
-			return err
-		}
-		if place.value == nil {
-			s.filled++
-		}
-		*place = shelved[T]{hash, raw, value}
-	}
-	*dst = *place.value
-	return nil
-}
-
-func (s *shelf[T]) grow() {
-	old := s.places
-	s.places = make([]shelved[T], max(shelfMin, 2*len(old)))
-	s.filled = 0
-	for _, o := range old {
-		if o.value != nil {
-			s.places[o.hash&uint64(len(s.places)-1)] = o
-			s.filled++
+		if b, ok := before.(*appsv1.Deployment); ok {
+			known = true
+			if err = part(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
+				err = part(&o.Spec, f[2], &b.Spec, was[2])
+			}
+			if err == nil {
+				err = part(&o.Status, f[3], &b.Status, was[3])
+			}
 		}
 	}
+	return known, err
 }
+
+// unmarshaler is a part of an object, by its pointer.
+type unmarshaler[T any] interface {
+	*T
+	Unmarshal([]byte) error
+}
+
+// part sets dst to what raw decodes to: to what it was before if the bytes were the same.
+func part[T any, P unmarshaler[T]](dst P, raw []byte, before P, was []byte) error {
+	if bytes.Equal(raw, was) {
+		*dst = *before
+		return nil
+	}
+	return dst.Unmarshal(raw)
+}
+
+// Kept says which part of an object an update has left as it was, as PrepareForUpdate sees to it.
+type Kept uint8
+
+// The parts.
+const (
+	KeptNothing Kept = iota
+	KeptSpec
+	KeptStatus
+)
+
+// KeptBy returns what an update of a subresource leaves as it is.
+func KeptBy(subresource string) Kept {
+	if subresource == "status" {
+		return KeptSpec
+	}
+	return KeptStatus
+}
+
+// EncodeAfter is Encode for an object that replaces another, of which it has kept a part: the bytes of that part, and
+// of metadata that are equal, are taken over.
+func EncodeAfter(obj Object, before Stored, kept Kept) ([]byte, error) {
+	var now [4]message
+	var meta, was *metav1.ObjectMeta
+	switch o := obj.(type) {
+	case *coordinationv1.Lease:
+		if b, ok := before.Object.(*coordinationv1.Lease); ok {
+			meta, was, now[2] = &o.ObjectMeta, &b.ObjectMeta, &o.Spec
+		}
+	case *corev1.Pod:
+		if b, ok := before.Object.(*corev1.Pod); ok {
+			meta, was, now[2], now[3] = &o.ObjectMeta, &b.ObjectMeta, &o.Spec, &o.Status
+		}
+	case *corev1.Node:
+		if b, ok := before.Object.(*corev1.Node); ok {
+			meta, was, now[2], now[3] = &o.ObjectMeta, &b.ObjectMeta, &o.Spec, &o.Status
+		}
+	case *appsv1.ReplicaSet:
+		if b, ok := before.Object.(*appsv1.ReplicaSet); ok {
+			meta, was, now[2], now[3] = &o.ObjectMeta, &b.ObjectMeta, &o.Spec, &o.Status
+		}
+	case *appsv1.Deployment:
+		if b, ok := before.Object.(*appsv1.Deployment); ok {
+			meta, was, now[2], now[3] = &o.ObjectMeta, &b.ObjectMeta, &o.Spec, &o.Status
+		}
+	}
+	if meta == nil {
+		return Encode(obj)
+	}
+	r := resourceOfGoType(obj)
+	old, ok := sectionsOf(r, before.Value)
+	if !ok || old[1] == nil || old[2] == nil || now[3] != nil && old[3] == nil {
+		return Encode(obj)
+	}
+	if !sameMeta(meta, was) {
+		now[1] = meta
+	}
+	switch {
+	case kept == KeptSpec && now[3] != nil:
+		now[2] = nil
+	case kept == KeptStatus:
+		now[3] = nil
+	}
+	version := meta.ResourceVersion
+	meta.ResourceVersion = "" // not stored
+	value, err := join(r, now, old)
+	meta.ResourceVersion = version
+	return value, err
+}
+
+// join puts a stored value together from parts that have changed and the bytes of those that have not.
+func join(r *Resource, now [4]message, old sections) ([]byte, error) {
+	var sizes [4]int
+	size := 0
+	for i := 1; i < len(now); i++ {
+		sizes[i] = len(old[i])
+		switch {
+		case now[i] != nil:
+			sizes[i] = now[i].Size()
+		case old[i] == nil:
+			continue
+		}
+		size += 1 + varintLen(uint64(sizes[i])) + sizes[i]
+	}
+	value, at := envelop(r, size)
+	for i := 1; i < len(now); i++ {
+		if now[i] == nil && old[i] == nil {
+			continue
+		}
+		value[at] = byte(i)<<3 | 2
+		at += 1 + binary.PutUvarint(value[at+1:], uint64(sizes[i]))
+		end := at + sizes[i]
+		if now[i] == nil {
+			copy(value[at:end], old[i])
+		} else if _, err := now[i].MarshalToSizedBuffer(value[at:end]); err != nil {
+			return nil, err
+		}
+		at = end
+	}
+	return value, nil
+}
+
+// sameMeta reports whether metadata have the same bytes in store, where the resourceVersion is not.
+func sameMeta(a, b *metav1.ObjectMeta) bool {
+	return a.Name == b.Name && a.Namespace == b.Namespace && a.UID == b.UID && a.Generation == b.Generation &&
+		a.GenerateName == b.GenerateName && a.SelfLink == b.SelfLink && a.CreationTimestamp == b.CreationTimestamp &&
+		a.DeletionTimestamp.Equal(b.DeletionTimestamp) &&
+		equalPointers(a.DeletionGracePeriodSeconds, b.DeletionGracePeriodSeconds) &&
+		slices.Equal(a.Finalizers, b.Finalizers) && len(a.ManagedFields) == 0 && len(b.ManagedFields) == 0 &&
+		slices.EqualFunc(a.OwnerReferences, b.OwnerReferences, sameOwner) &&
+		maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
+}
+
+func sameOwner(a, b metav1.OwnerReference) bool {
+	return a.APIVersion == b.APIVersion && a.Kind == b.Kind && a.Name == b.Name && a.UID == b.UID &&
+		equalPointers(a.Controller, b.Controller) && equalPointers(a.BlockOwnerDeletion, b.BlockOwnerDeletion)
+}
+
+func equalPointers[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

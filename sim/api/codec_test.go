@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -162,24 +163,52 @@ func TestUnknownKindsAreStoredAsJSON(t *testing.T) {
 	assert.Equal(t, "x", back.GetName())
 }
 
-// Parts that were seen before are taken from there: the object is the same as if they were decoded again.
+// What an object has in common with the state before is taken from there: it is the same as if all were decoded anew,
+// and its bytes as if all were encoded.
 func TestCodecMakesOfKnownPartsWhatDecodeMakesOfThem(t *testing.T) {
 	codec := NewCodec()
 	revision := int64(0)
-	for range 2 {
-		for _, r := range []*Resource{Pods, Nodes, Leases, ReplicaSets, Deployments, StatefulSets, Services, Events} {
-			for seed := range int64(4) {
-				obj := fill(t, r, seed)
-				obj.SetLabels(map[string]string{"a": strconv.Itoa(int(seed % 2))})
-				value, err := Encode(obj)
-				require.NoError(t, err)
-				revision++
-				want, err := Decode(r, value, revision)
-				require.NoError(t, err)
-				got, err := codec.Decode(r, value, revision)
-				require.NoError(t, err)
-				require.Equal(t, want, got, r)
-			}
+	for _, r := range []*Resource{Pods, Nodes, Leases, ReplicaSets, Deployments, StatefulSets, Services, Events} {
+		var before Stored
+		for seed := range int64(12) {
+			obj := fill(t, r, seed/3)
+			obj.SetLabels(map[string]string{"a": strconv.Itoa(int(seed % 2))})
+			value, err := Encode(obj)
+			require.NoError(t, err)
+			after, err := EncodeAfter(obj, before, KeptNothing)
+			require.NoError(t, err)
+			require.Equal(t, value, after, r)
+			revision++
+			want, err := Decode(r, value, revision)
+			require.NoError(t, err)
+			got, err := codec.DecodeAfter(r, value, revision, before)
+			require.NoError(t, err)
+			require.Equal(t, want, got, r)
+			before = Stored{Value: value, Object: got}
 		}
+	}
+}
+
+func TestEncodeAfterTakesOverWhatWasKept(t *testing.T) {
+	old := storedPod()
+	value, err := Encode(old)
+	require.NoError(t, err)
+	for _, c := range []struct {
+		subresource string
+		change      func(*corev1.Pod)
+	}{
+		{"status", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }},
+		{"status", func(p *corev1.Pod) { p.Labels = map[string]string{"b": "c"} }},
+		{"", func(p *corev1.Pod) { p.Spec.NodeName = "worker-2" }},
+		{"", func(p *corev1.Pod) { p.Finalizers = []string{"a/b"} }},
+	} {
+		next := old.DeepCopy()
+		c.change(next)
+		got, err := EncodeAfter(next, Stored{Value: value, Object: old}, KeptBy(c.subresource))
+		require.NoError(t, err)
+		want, err := Encode(next)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		require.Equal(t, old.ResourceVersion, next.ResourceVersion)
 	}
 }

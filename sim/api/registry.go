@@ -18,6 +18,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -183,6 +184,7 @@ func define(apiVersion, kind string, empty func() Object, r Resource) *Resource 
 	if r.Prefix == "" {
 		r.Prefix = "/registry/" + r.Plural + "/"
 	}
+	r.typeMeta = metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
 	r.envelope = envelopeFor(apiVersion, kind)
 	return &r
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -21,6 +22,7 @@ type Resource struct {
 	Modelled   bool          // false: stored and listed, but nothing in the cluster acts on it
 
 	zero     Object // an empty object, for its type
+	typeMeta metav1.TypeMeta
 	envelope []byte // what the stored bytes of its objects begin with
 }
 
@@ -31,6 +33,18 @@ func (r *Resource) Key(namespace, name string) string {
 		return r.Prefix + namespace + "/" + name
 	}
 	return r.Prefix + name
+}
+
+// AppendKey appends the etcd key of an object to b.
+func (r *Resource) AppendKey(b []byte, namespace, name string) []byte {
+	if b == nil {
+		b = make([]byte, 0, len(r.Prefix)+len(namespace)+1+len(name))
+	}
+	b = append(b, r.Prefix...)
+	if r.Namespaced {
+		b = append(append(b, namespace...), '/')
+	}
+	return append(b, name...)
 }
 
 // GroupResource names the resource as errors do: pods, deployments.apps.

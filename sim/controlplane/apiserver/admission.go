@@ -108,16 +108,15 @@ func (q *request) admitNamespace(p *sim.Proc) error {
 
 // namespace looks the request's namespace up: in the cache, else in etcd.
 func (q *request) namespace(p *sim.Proc) (*corev1.Namespace, error) {
-	key := api.Namespaces.Key("", q.Namespace)
 	g := q.server.registryOf(api.Namespaces)
 	if g.cache != nil {
-		if v := g.cache.objects[key]; v != nil {
+		if v := g.cache.find("", q.Namespace); v != nil {
 			return g.cache.object(v).(*corev1.Namespace), nil
 		}
 	}
 	live := *q
 	live.client = g.client
-	kv, err := live.read(p, key)
+	kv, err := live.read(p, api.Namespaces.AppendKey(nil, "", q.Namespace))
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +198,7 @@ func (q *request) priorityClass(name string) (*schedulingv1.PriorityClass, error
 	var found *schedulingv1.PriorityClass
 	if c := q.server.registryOf(api.PriorityClasses).cache; c != nil {
 		c.order.Scan(func(key string) bool {
-			class := c.object(c.objects[key]).(*schedulingv1.PriorityClass)
+			class := c.object(c.get(key)).(*schedulingv1.PriorityClass)
 			if name != "" && class.Name == name || name == "" && class.GlobalDefault {
 				found = class
 			}
@@ -253,7 +252,7 @@ func (q *request) withTopology(labels map[string]string, node string) map[string
 	if q.server.release.Minor < podTopologyLabels || c == nil {
 		return labels
 	}
-	v := c.objects[api.Nodes.Key("", node)]
+	v := c.find("", node)
 	if v == nil {
 		return labels
 	}

@@ -194,7 +194,7 @@ func (e *endpointReconciler) write(p *sim.Proc, r *api.Resource, wanted api.Obje
 // lookup returns an object from the cache, or from etcd if there is no cache; nil if there is none.
 func (s *Server) lookup(p *sim.Proc, r *api.Resource, namespace, name string) (api.Object, error) {
 	if c := s.registryOf(r).cache; c != nil && c.ready {
-		if v := c.objects[r.Key(namespace, name)]; v != nil {
+		if v := c.find(namespace, name); v != nil {
 			return c.object(v), nil
 		}
 		return nil, nil

@@ -12,7 +12,8 @@ import (
 type family struct {
 	kernel  *sim.Kernel
 	codec   *api.Codec
-	intents map[string][]*intent // by key: writes sent to etcd and not yet known to have happened
+	recents recents
+	intents map[string]*intent // by key: writes sent to etcd and not yet known to have happened, in order
 	connect func(*Server) etcdClient
 }
 
@@ -22,11 +23,13 @@ type intent struct {
 	value    []byte // nil: a deletion
 	revision int64  // that the key must stand at
 	event    sim.Event
+	next     *intent // of the same key
+	txn      writeTxn
 }
 
 // newFamily makes what the API servers of a simulation share.
 func newFamily(k *sim.Kernel) *family {
-	return &family{kernel: k, codec: api.CodecOf(k), intents: map[string][]*intent{}, connect: connectEtcd}
+	return &family{kernel: k, codec: api.CodecOf(k), intents: map[string]*intent{}, connect: connectEtcd}
 }
 
 type familyKey struct{}
@@ -39,30 +42,42 @@ func familyOf(k *sim.Kernel) *family {
 // begin notes a write before it is sent. Whoever learns of its revision first, this server by the answer or another one
 // by its watch, tells the trace: otherwise who acts on a watch event could have no cause, because events may overtake
 // the answer to the writer, and a write whose answer was lost would have none for ever.
-func (f *family) begin(w write, event sim.Event) *intent {
-	in := &intent{key: w.key, value: w.value, revision: w.revision, event: event}
-	f.intents[w.key] = append(f.intents[w.key], in)
-	return in
+func (f *family) begin(in *intent) {
+	last := f.intents[in.key]
+	if last == nil {
+		f.intents[in.key] = in
+		return
+	}
+	for last.next != nil {
+		last = last.next
+	}
+	last.next = in
 }
 
 // end forgets a write that is known to have happened or not to have happened.
 func (f *family) end(in *intent) {
-	list := f.intents[in.key]
-	for i, other := range list {
-		if other == in {
-			list = append(list[:i], list[i+1:]...)
-			break
-		}
+	first := f.intents[in.key]
+	if first != nil {
+		f.drop(in.key, first, func(other *intent) bool { return other == in })
 	}
-	f.keep(in.key, list)
 }
 
-func (f *family) keep(key string, list []*intent) {
-	if len(list) == 0 {
-		delete(f.intents, key)
-		return
+// drop takes intents out of the list of a key.
+func (f *family) drop(key string, first *intent, gone func(*intent) bool) {
+	kept := first
+	for at := &kept; *at != nil; {
+		if gone(*at) {
+			*at = (*at).next
+		} else {
+			at = &(*at).next
+		}
 	}
-	f.intents[key] = list
+	switch {
+	case kept == nil:
+		delete(f.intents, key)
+	case kept != first:
+		f.intents[key] = kept
+	}
 }
 
 // wrote tells the trace that a write made that revision, unless that is known; it returns the trace event.
@@ -78,28 +93,19 @@ func (f *family) wrote(in *intent, revision int64) sim.EventID {
 
 // saw is told of every change of a key that a watch brings, from which revision to which; it returns the trace event of
 // the write that made it, 0 if no API server did.
-func (f *family) saw(key, value []byte, from, to int64) sim.EventID {
+func (f *family) saw(key string, value []byte, from, to int64) sim.EventID {
 	id := f.kernel.Trace().WriteOf(to)
-	list := f.intents[string(key)]
-	if len(list) == 0 {
+	first := f.intents[key]
+	if first == nil {
 		return id
 	}
-	if id == 0 {
-		for _, in := range list {
-			if in.revision == from && (in.value == nil) == (value == nil) && bytes.Equal(in.value, value) {
-				id = f.kernel.Root().Emit(in.event)
-				f.kernel.Trace().Wrote(to, id)
-				break
-			}
+	for in := first; in != nil && id == 0; in = in.next {
+		if in.revision == from && (in.value == nil) == (value == nil) && bytes.Equal(in.value, value) {
+			id = f.kernel.Root().Emit(in.event)
+			f.kernel.Trace().Wrote(to, id)
 		}
 	}
 	// What was meant for an older version of the key cannot happen any more.
-	kept := list[:0]
-	for _, in := range list {
-		if in.revision >= to {
-			kept = append(kept, in)
-		}
-	}
-	f.keep(string(key), kept)
+	f.drop(first.key, first, func(in *intent) bool { return in.revision < to })
 	return id
 }

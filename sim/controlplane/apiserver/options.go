@@ -145,3 +145,6 @@ var acceptedSwitches = []string{
 	"permit-address-sharing", "permit-port-sharing", "profiling", "runtime-config-emulation-forward-compatible",
 	"service-account-extend-token-expiration", "service-account-lookup", "shutdown-send-retry-after",
 }
+
+// FlagSet returns the flags of kube-apiserver in a minor release, for whoever checks values before a run.
+func FlagSet(minor int) *controlplane.Flags { return newFlags(&options{}, minor) }

@@ -34,7 +34,6 @@ func (q *request) get(p *sim.Proc) (*api.Response, error) {
 }
 
 func (q *request) getObject(p *sim.Proc) (api.Object, error) {
-	key := q.Resource.Key(q.Namespace, q.Name)
 	if q.ResourceVersion != "" && q.cache != nil {
 		wanted, err := parseRevision(q.ResourceVersion)
 		if err != nil {
@@ -49,18 +48,23 @@ func (q *request) getObject(p *sim.Proc) (api.Object, error) {
 			if err := q.awaitFresh(p, wanted, false); err != nil {
 				return nil, err
 			}
-			if v := q.cache.objects[key]; v != nil {
+			if v := q.cache.find(q.Namespace, q.Name); v != nil {
 				return q.cache.object(v), nil
 			}
 			return nil, q.notFound()
 		}
 	}
-	kv, err := q.read(p, key)
+	kv, err := q.read(p, q.Resource.AppendKey(nil, q.Namespace, q.Name))
 	if err != nil {
 		return nil, err
 	}
 	if kv == nil {
 		return nil, q.notFound()
+	}
+	if q.cache != nil {
+		if v := q.cache.get(kv.Name()); v != nil && v.kv == kv {
+			return q.cache.object(v), nil
+		}
 	}
 	return q.server.decode(q.Resource, kv), nil
 }
@@ -185,12 +189,12 @@ func (q *request) listCached() (*api.Response, error) {
 	prefix := q.keyPrefix(scope)
 	switch {
 	case scope.name != "" && (scope.namespace != "" || !q.Resource.Namespaced):
-		if v := c.objects[q.Resource.Key(scope.namespace, scope.name)]; v != nil {
+		if v := c.find(scope.namespace, scope.name); v != nil {
 			l.add(v, c.object(v), scope)
 		}
 	case scope.node != "" && c.byNode != nil:
 		for _, key := range sortedKeys(c.byNode[scope.node]) {
-			if v := c.objects[key]; strings.HasPrefix(key, prefix) && !l.add(v, c.object(v), scope) {
+			if v := c.get(key); strings.HasPrefix(key, prefix) && !l.add(v, c.object(v), scope) {
 				break
 			}
 		}
@@ -199,14 +203,14 @@ func (q *request) listCached() (*api.Response, error) {
 			if !strings.HasPrefix(key, prefix) {
 				return false
 			}
-			v := c.objects[key]
+			v := c.get(key)
 			return l.add(v, c.object(v), scope)
 		})
 	}
 	return l.response(), nil
 }
 
-func sortedKeys(on map[string]*version) []string {
+func sortedKeys(on map[string]*entry) []string {
 	keys := make([]string, 0, len(on))
 	for key := range on { // any order: sorted below
 		keys = append(keys, key)
@@ -371,18 +375,17 @@ func (q *request) startWatcher(w *watcher, from int64) {
 		w.cache = c
 		q.sendState(w)
 	} else {
-		events, err := c.since(from)
-		if err != nil {
-			w.call.Send(&api.WatchEvent{Type: api.Error, Err: err})
-			w.call.Reply(&api.Response{Status: 200})
-			return
-		}
 		w.cache = c
-		for _, ev := range events {
+		err := c.since(from, func(ev *cacheEvent) {
 			if w.inScope(ev) {
 				q.server.kernel.Because(ev.cause)
 				w.show(ev)
 			}
+		})
+		if err != nil {
+			w.call.Send(&api.WatchEvent{Type: api.Error, Err: err})
+			w.call.Reply(&api.Response{Status: 200})
+			return
 		}
 	}
 	c.watchers.add(w, q.watchLifetime())
@@ -406,7 +409,7 @@ func (w *watcher) inScope(ev *cacheEvent) bool {
 	if s.node != "" && nodeOf(ev.current) != s.node && nodeOf(ev.previous) != s.node {
 		return false
 	}
-	namespace, name := splitKey(w.cache.resource, ev.key())
+	namespace, name := ev.names().namespace, ev.names().name
 	if s.namespace != "" && s.namespace != namespace && w.cache.resource.Namespaced {
 		return false
 	}

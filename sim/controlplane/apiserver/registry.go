@@ -109,7 +109,7 @@ func (q *request) updateObject(p *sim.Proc) (*api.Response, error) {
 		if deletable(existing, next) {
 			return change{object: next, remove: true}, nil
 		}
-		return change{object: next, lease: lease}, nil
+		return change{object: next, kept: api.KeptBy(q.Subresource), lease: lease}, nil
 	})
 	if err != nil {
 		return nil, err

@@ -183,7 +183,7 @@ func (s *Server) nodePorts(namespace, name string) map[int32]bool {
 		return used
 	}
 	c.order.Scan(func(key string) bool {
-		svc := c.object(c.objects[key]).(*corev1.Service)
+		svc := c.object(c.get(key)).(*corev1.Service)
 		if svc.Namespace != namespace || svc.Name != name {
 			for i := range svc.Spec.Ports {
 				used[svc.Spec.Ports[i].NodePort] = true

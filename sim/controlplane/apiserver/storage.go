@@ -22,8 +22,8 @@ func (q *request) within() time.Duration {
 }
 
 // read gets one key, linearizably. nil: there is none.
-func (q *request) read(p *sim.Proc, key string) (*raft.KeyValue, error) {
-	resp, err := q.client.Range(p, &raft.RangeRequest{Key: []byte(key)}, q.within())
+func (q *request) read(p *sim.Proc, key []byte) (*raft.KeyValue, error) {
+	resp, err := q.client.Range(p, &raft.RangeRequest{Key: key}, q.within())
 	if err != nil {
 		return nil, q.etcdFailed(err)
 	}
@@ -34,20 +34,48 @@ func (q *request) read(p *sim.Proc, key string) (*raft.KeyValue, error) {
 	return resp.Kvs[0], nil
 }
 
+// write is one change of one key.
+type write struct {
+	name     string // the key
+	key      []byte // the same
+	value    []byte // nil: delete
+	revision int64  // that the key must stand at
+	lease    int64
+	reason   string // Created, Updated, Patched, Deleted
+	level    sim.Level
+	object   string // as the trace names it
+}
+
+// writeTxn is a transaction on one key, with all its parts in one piece.
+type writeTxn struct {
+	request raft.TxnRequest
+	compare [1]raft.Compare
+	success [1]raft.RequestOp
+	failure [1]raft.RequestOp
+	put     raft.PutRequest
+	get     raft.RangeRequest
+}
+
+func (t *writeTxn) fill(w *write) *raft.TxnRequest {
+	t.compare[0] = raft.Compare{Result: raft.CompareEqual, Target: raft.CompareMod, Key: w.key, Number: w.revision}
+	if w.value != nil {
+		t.put = raft.PutRequest{Key: w.key, Value: w.value, Lease: w.lease}
+		t.success[0].Put = &t.put
+	} else {
+		t.success[0].DeleteRange = &raft.DeleteRangeRequest{Key: w.key}
+	}
+	t.get.Key = w.key
+	t.failure[0].Range = &t.get
+	t.request = raft.TxnRequest{Compare: t.compare[:], Success: t.success[:], Failure: t.failure[:]}
+	return &t.request
+}
+
 // commit runs a transaction on one key that stands at a revision (0: does not exist): it puts value, or deletes the key
 // when value is nil. When the key has moved on, ok is false and current is what it is now (nil: nothing).
-func (q *request) commit(p *sim.Proc, w write) (revision int64, current *raft.KeyValue, ok bool, err error) {
-	key := []byte(w.key)
-	op := raft.RequestOp{DeleteRange: &raft.DeleteRangeRequest{Key: key}}
-	if w.value != nil {
-		op = raft.RequestOp{Put: &raft.PutRequest{Key: key, Value: w.value, Lease: w.lease}}
-	}
-	in := q.server.family.begin(w, q.traceEvent(w))
-	resp, err := q.client.Txn(p, &raft.TxnRequest{
-		Compare: []raft.Compare{{Result: raft.CompareEqual, Target: raft.CompareMod, Key: key, Number: w.revision}},
-		Success: []raft.RequestOp{op},
-		Failure: []raft.RequestOp{{Range: &raft.RangeRequest{Key: key}}},
-	}, q.within())
+func (q *request) commit(p *sim.Proc, w *write) (revision int64, current *raft.KeyValue, ok bool, err error) {
+	in := &intent{key: w.name, value: w.value, revision: w.revision, event: q.traceEvent(w)}
+	q.server.family.begin(in)
+	resp, err := q.client.Txn(p, in.txn.fill(w), q.within())
 	if err != nil {
 		return 0, nil, false, q.etcdFailed(err) // it may still happen
 	}
@@ -63,19 +91,8 @@ func (q *request) commit(p *sim.Proc, w write) (revision int64, current *raft.Ke
 	return 0, current, false, nil
 }
 
-// write is one change of one key.
-type write struct {
-	key      string
-	value    []byte // nil: delete
-	revision int64  // that the key must stand at
-	lease    int64
-	reason   string // Created, Updated, Patched, Deleted
-	level    sim.Level
-	object   string // as the trace names it
-}
-
 // traceEvent is what the trace will be told when the write has happened.
-func (q *request) traceEvent(w write) sim.Event {
+func (q *request) traceEvent(w *write) sim.Event {
 	e := sim.Event{Level: w.level, Reason: w.reason, Object: w.object, Machine: q.server.machineName,
 		Component: q.component(), Cause: q.cause}
 	if w.level != sim.Routine {
@@ -100,20 +117,23 @@ func subresourceNote(subresource string) string {
 	return "Its " + subresource + "."
 }
 
-// current returns the object under a key and its revision: from the watch cache if it is there, which may be stale and
-// is noticed by the transaction, else from etcd. nil: there is none.
-func (q *request) current(p *sim.Proc, key string, fresh bool) (v *version, cached bool, err error) {
-	if !fresh && q.cache != nil && q.cache.ready {
-		if v := q.cache.objects[key]; v != nil {
+// current returns the object of the request and its revision: from the watch cache if it is there, which may be stale
+// and is noticed by the transaction, else from etcd. nil: there is none.
+func (q *request) current(p *sim.Proc) (v *version, cached bool, err error) {
+	if q.cache != nil && q.cache.ready {
+		if v := q.cache.find(q.Namespace, q.Name); v != nil {
 			return v, true, nil
 		}
 	}
-	kv, err := q.read(p, key)
+	kv, err := q.read(p, q.key())
 	if err != nil || kv == nil {
 		return nil, false, err
 	}
 	return &version{kv: kv}, false, nil
 }
+
+// key returns the key of the request's object.
+func (q *request) key() []byte { return q.Resource.AppendKey(nil, q.Namespace, q.Name) }
 
 func (q *request) objectOf(v *version) api.Object {
 	if v.object == nil {
@@ -128,13 +148,15 @@ func (q *request) create(p *sim.Proc, obj api.Object, lease int64) (api.Object, 
 	if err != nil {
 		return nil, apierrors.NewInternalError(err)
 	}
-	w := write{key: q.Resource.Key(obj.GetNamespace(), obj.GetName()), value: value, lease: lease, reason: "Created",
-		object: api.ResourceEventName(q.Resource, obj.GetNamespace(), obj.GetName())}
+	namespace, name := obj.GetNamespace(), obj.GetName()
+	w := write{key: q.Resource.AppendKey(nil, namespace, name), value: value, lease: lease, reason: "Created",
+		object: api.ResourceEventName(q.Resource, namespace, name)}
+	w.name = string(w.key)
 	if q.DryRun {
 		return obj, nil
 	}
 	w.level = q.levelOf(obj, nil)
-	revision, current, ok, err := q.commit(p, w)
+	revision, current, ok, err := q.commit(p, &w)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +167,7 @@ func (q *request) create(p *sim.Proc, obj api.Object, lease int64) (api.Object, 
 		}
 		return nil, exists
 	}
-	return q.server.decodeValue(q.Resource, w.key, value, revision), nil
+	return q.server.decodeAfter(q.Resource, value, revision, api.Stored{}), nil
 }
 
 // change is what a function given to update makes of an object.
@@ -153,6 +175,7 @@ type change struct {
 	object api.Object // the new state; nil with remove
 	remove bool       // delete the key
 	keep   bool       // change nothing and return the object as it is
+	kept   api.Kept   // what of the object is as it was
 	lease  int64
 }
 
@@ -160,8 +183,7 @@ type change struct {
 // change what it is given; if it refuses an object from the cache it is asked again with what etcd has. It returns the
 // object as stored, or its last state when it was deleted.
 func (q *request) update(p *sim.Proc, reason string, fn func(existing api.Object) (change, error)) (api.Object, error) {
-	key := q.Resource.Key(q.Namespace, q.Name)
-	v, cached, err := q.current(p, key, false)
+	v, cached, err := q.current(p)
 	for {
 		if err != nil {
 			return nil, err
@@ -176,7 +198,7 @@ func (q *request) update(p *sim.Proc, reason string, fn func(existing api.Object
 				return existing, err
 			}
 			// The cache may be behind: what etcd has decides.
-			v, cached, err = q.reread(p, key, v, err)
+			v, cached, err = q.reread(p, v, err)
 			if err == errUnchanged {
 				return existing, nil
 			}
@@ -200,8 +222,8 @@ var errUnchanged = errors.New("unchanged")
 
 // reread looks whether the cache's version, which fn refused with refusal (nil: wanted to keep), is what etcd has. If
 // so the refusal stands (errUnchanged for keep); if not, the newer version is returned.
-func (q *request) reread(p *sim.Proc, key string, v *version, refusal error) (*version, bool, error) {
-	kv, err := q.read(p, key)
+func (q *request) reread(p *sim.Proc, v *version, refusal error) (*version, bool, error) {
+	kv, err := q.read(p, q.key())
 	switch {
 	case err != nil:
 		return nil, false, err
@@ -219,10 +241,14 @@ func (q *request) reread(p *sim.Proc, key string, v *version, refusal error) (*v
 func (q *request) apply(p *sim.Proc, reason string, v *version,
 	next change) (result api.Object, current *raft.KeyValue, done bool, err error) {
 	existing := q.objectOf(v)
-	w := write{key: string(v.kv.Key), revision: v.kv.ModRevision, lease: next.lease, reason: reason,
-		object: api.ResourceEventName(q.Resource, existing.GetNamespace(), existing.GetName())}
+	if v.names == nil {
+		v.names = namesOf(q.Resource, v.kv.Name())
+	}
+	before := api.Stored{Value: v.kv.Value, Object: existing} // v may be out of date when the write is done
+	w := write{name: v.kv.Name(), key: v.kv.Key, revision: v.kv.ModRevision, lease: next.lease, reason: reason,
+		object: v.names.event}
 	if !next.remove {
-		value, err := api.Encode(next.object)
+		value, err := api.EncodeAfter(next.object, before, next.kept)
 		if err != nil {
 			return nil, nil, true, apierrors.NewInternalError(err)
 		}
@@ -240,14 +266,14 @@ func (q *request) apply(p *sim.Proc, reason string, v *version,
 		}
 		return next.object, nil, true, nil
 	}
-	revision, current, ok, err := q.commit(p, w)
+	revision, current, ok, err := q.commit(p, &w)
 	if err != nil || !ok {
 		return nil, current, err != nil, err
 	}
 	if next.remove {
 		return existing, nil, true, nil
 	}
-	return q.server.decodeValue(q.Resource, w.key, w.value, revision), nil, true, nil
+	return q.server.decodeAfter(q.Resource, w.value, revision, before), nil, true, nil
 }
 
 func (q *request) notFound() error { return apierrors.NewNotFound(q.Resource.GroupResource(), q.Name) }
@@ -272,11 +298,14 @@ func (q *request) timedOut() error {
 
 // decode returns the object of a stored value, shared by all.
 func (s *Server) decode(r *api.Resource, kv *raft.KeyValue) api.Object {
-	return s.decodeValue(r, string(kv.Key), kv.Value, kv.ModRevision)
+	return s.decodeAfter(r, kv.Value, kv.ModRevision, api.Stored{})
 }
 
-func (s *Server) decodeValue(r *api.Resource, key string, value []byte, revision int64) api.Object {
-	obj, err := s.family.codec.Decode(r, value, revision)
-	sim.Assert(err == nil, "the value of %s at revision %d cannot be decoded: %v", key, revision, err)
+// decodeAfter is decode for a value that follows another of the same object.
+func (s *Server) decodeAfter(r *api.Resource, value []byte, revision int64, before api.Stored) api.Object {
+	obj, err := s.family.codec.DecodeAfter(r, value, revision, before)
+	if err != nil {
+		sim.Assert(false, "the value of %s at revision %d cannot be decoded: %v", r, revision, err)
+	}
 	return obj
 }

@@ -2,11 +2,11 @@ package apiserver
 
 import (
 	"fmt"
+	"sort"
 	"strconv"
 	"time"
 
 	"github.com/tidwall/btree"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"ksim/sim"
@@ -39,30 +39,6 @@ const (
 	restartPause = time.Second
 )
 
-// version is one state of one object, decoded when somebody first looks.
-type version struct {
-	kv     *raft.KeyValue
-	object api.Object
-	node   string // a pod's spec.nodeName
-}
-
-// cacheEvent is one change in the window. There are very many of them.
-type cacheEvent struct {
-	current  *version // nil: deleted
-	previous *version // nil: created
-	revision int64
-	at       sim.Time
-	cause    sim.EventID
-}
-
-// key returns the key of etcd that has changed.
-func (ev *cacheEvent) key() string {
-	if ev.current != nil {
-		return ev.current.kv.Name()
-	}
-	return ev.previous.kv.Name()
-}
-
 // watchCache is the copy of one resource that an API server serves from.
 type watchCache struct {
 	server   *Server
@@ -74,10 +50,10 @@ type watchCache struct {
 	revision    int64    // up to which the cache knows everything
 	listed      int64    // revision of the last list
 	dropped     bool     // events have left the window since then
-	objects     map[string]*version
+	objects     map[string]*entry
 	order       btree.Set[string]
-	byNode      map[string]map[string]*version // pods by spec.nodeName
-	window      []*cacheEvent                  // ring
+	byNode      map[string]map[string]*entry // pods by spec.nodeName
+	window      []cacheEvent                 // ring
 	start, size int
 
 	firstError   sim.Time // of the current run of internal errors
@@ -96,10 +72,10 @@ type freshWaiter struct {
 }
 
 func newWatchCache(s *Server, r *api.Resource, client etcdClient) *watchCache {
-	c := &watchCache{server: s, resource: r, client: client, objects: map[string]*version{}, notReadyAt: s.kernel.Now(),
-		window: make([]*cacheEvent, windowMin)}
+	c := &watchCache{server: s, resource: r, client: client, objects: map[string]*entry{}, notReadyAt: s.kernel.Now(),
+		window: make([]cacheEvent, windowMin)}
 	if r == api.Pods {
-		c.byNode = map[string]map[string]*version{}
+		c.byNode = map[string]map[string]*entry{}
 	}
 	c.watchers.init(c)
 	return c
@@ -124,16 +100,20 @@ func (c *watchCache) listAndWatch(p *sim.Proc) {
 
 // replace takes over a list.
 func (c *watchCache) replace(kvs []*raft.KeyValue, revision int64) {
-	c.objects = make(map[string]*version, len(kvs))
+	for _, e := range c.objects { // any order: each by itself
+		e.release()
+	}
+	c.objects = make(map[string]*entry, len(kvs))
 	c.order = btree.Set[string]{}
 	if c.byNode != nil {
-		c.byNode = map[string]map[string]*version{}
+		c.byNode = map[string]map[string]*entry{}
 	}
 	for _, kv := range kvs {
-		key, v := string(kv.Key), &version{kv: kv}
-		c.objects[key] = v
+		key, e, v := kv.Name(), &entry{}, c.server.family.recents.version(c.resource, kv, nil)
+		e.hold(v)
+		c.objects[key] = e
 		c.order.Insert(key)
-		c.index(key, nil, v)
+		c.index(e, nil, v)
 	}
 	clear(c.window)
 	c.start, c.size, c.dropped = 0, 0, false
@@ -212,43 +192,46 @@ func (c *watchCache) restart() {
 
 // process applies one change that etcd told.
 func (c *watchCache) process(e *raft.Event) {
-	key := e.Kv.Name()
-	previous := c.objects[key]
-	ev := &cacheEvent{previous: previous, revision: e.Kv.ModRevision, at: c.server.kernel.Now()}
+	family, key := c.server.family, e.Kv.Name()
+	place := c.objects[key]
+	ev := cacheEvent{revision: e.Kv.ModRevision, at: c.server.kernel.Now()}
 	var from int64
-	if previous != nil {
-		from = previous.kv.ModRevision
+	if place != nil {
+		ev.previous = place.current
+		from = ev.previous.kv.ModRevision
 	}
+	c.revision = max(c.revision, ev.revision)
 	if e.Type == raft.EventDelete {
-		ev.cause = c.server.family.saw(e.Kv.Key, nil, from, ev.revision)
+		ev.cause = family.saw(key, nil, from, ev.revision)
+		if place == nil {
+			return
+		}
 		delete(c.objects, key)
 		c.order.Delete(key)
 	} else {
-		ev.cause = c.server.family.saw(e.Kv.Key, e.Kv.Value, from, ev.revision)
-		ev.current = &version{kv: e.Kv}
-		c.objects[key] = ev.current
-		if previous == nil {
+		ev.cause = family.saw(key, e.Kv.Value, from, ev.revision)
+		ev.current = family.recents.version(c.resource, e.Kv, ev.previous)
+		if place == nil {
+			place = &entry{}
+			c.objects[key] = place
 			c.order.Insert(key)
 		}
+		if ev.previous != nil && ev.previous.object != nil {
+			c.objectAfter(ev.current, ev.previous) // who looked at that one will look at this
+		}
 	}
-	c.revision = max(c.revision, ev.revision)
-	if ev.current == nil && previous == nil {
-		return
-	}
-	c.index(key, previous, ev.current)
+	c.index(place, ev.previous, ev.current)
 	c.append(ev)
-	c.watchers.dispatch(ev)
-	if previous != nil {
-		previous.object = nil // only who resumes further back will look at it again
-	}
+	c.watchers.dispatch(&ev)
+	place.hold(ev.current)
 }
 
 // append puts an event into the window, which grows while its oldest event is fresh and shrinks when a quarter would do
 // (watch_cache.go resizeCacheLocked).
-func (c *watchCache) append(ev *cacheEvent) {
+func (c *watchCache) append(ev cacheEvent) {
 	capacity := len(c.window)
 	if c.size == capacity {
-		switch oldest := c.window[c.start]; {
+		switch oldest := &c.window[c.start]; {
 		case ev.at.Sub(oldest.at) < eventFresh && capacity < windowMax:
 			c.resize(capacity * 2)
 		case capacity > windowMin && ev.at.Sub(c.window[(c.start+c.size-capacity/4)%capacity].at) > eventFresh:
@@ -257,7 +240,7 @@ func (c *watchCache) append(ev *cacheEvent) {
 		capacity = len(c.window)
 	}
 	if c.size == capacity {
-		c.window[c.start] = nil
+		c.window[c.start] = cacheEvent{}
 		c.start = (c.start + 1) % capacity
 		c.size--
 		c.dropped = true
@@ -267,7 +250,7 @@ func (c *watchCache) append(ev *cacheEvent) {
 }
 
 func (c *watchCache) resize(capacity int) {
-	window := make([]*cacheEvent, capacity)
+	window := make([]cacheEvent, capacity)
 	for c.size > capacity {
 		c.start = (c.start + 1) % len(c.window)
 		c.size--
@@ -279,25 +262,25 @@ func (c *watchCache) resize(capacity int) {
 	c.window, c.start = window, 0
 }
 
-// since returns the events after a revision, oldest first. Errors: 410 when the window does not reach back that far.
-func (c *watchCache) since(revision int64) ([]*cacheEvent, error) {
+// since calls fn for the events after a revision, oldest first. Errors: 410 when the window does not reach back that
+// far.
+func (c *watchCache) since(revision int64, fn func(*cacheEvent)) error {
 	oldest := c.listed + 1
 	if c.dropped {
 		oldest = c.window[c.start].revision
 	}
 	if revision < oldest-1 {
-		return nil, apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %d (%d)", revision, oldest-1))
+		return apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %d (%d)", revision, oldest-1))
 	}
-	from := c.size
-	for from > 0 && c.window[(c.start+from-1)%len(c.window)].revision > revision {
-		from--
-	}
-	events := make([]*cacheEvent, 0, c.size-from)
+	from := sort.Search(c.size, func(i int) bool { return c.event(i).revision > revision })
 	for i := from; i < c.size; i++ {
-		events = append(events, c.window[(c.start+i)%len(c.window)])
+		fn(c.event(i))
 	}
-	return events, nil
+	return nil
 }
+
+// event returns the i-th event of the window.
+func (c *watchCache) event(i int) *cacheEvent { return &c.window[(c.start+i)%len(c.window)] }
 
 // notReady is the answer of a cache that has no content yet or has lost it (cacher/ready.go, util.go).
 func (c *watchCache) notReady() error {
@@ -369,42 +352,6 @@ func (c *watchCache) wakeFresh() {
 	if len(c.waiters) == 0 {
 		c.progress.Stop()
 	}
-}
-
-// object decodes a version when it is first needed.
-func (c *watchCache) object(v *version) api.Object {
-	if v.object == nil {
-		v.object = c.server.decode(c.resource, v.kv)
-	}
-	return v.object
-}
-
-// index keeps pods by node, so that neither a kubelet's list nor its watch looks at other nodes' pods.
-func (c *watchCache) index(key string, previous, current *version) {
-	if c.byNode == nil {
-		return
-	}
-	if current != nil {
-		if pod, ok := c.object(current).(*corev1.Pod); ok {
-			current.node = pod.Spec.NodeName
-		}
-	}
-	was, is := nodeOf(previous), nodeOf(current)
-	if was != "" && (was != is || current == nil) {
-		delete(c.byNode[was], key)
-		if len(c.byNode[was]) == 0 {
-			delete(c.byNode, was)
-		}
-	}
-	if is == "" {
-		return
-	}
-	on := c.byNode[is]
-	if on == nil {
-		on = map[string]*version{}
-		c.byNode[is] = on
-	}
-	on[key] = current
 }
 
 // tooLarge is the answer to a revision that the cache does not reach in time (apiserver pkg/storage/errors.go).

@@ -56,8 +56,6 @@ type watcherSet struct {
 	all       []*watcher // by id
 	groups    map[scopeKey][]*watcher
 	shapes    [8]int // how many groups there are of each shape
-	shown     *cacheEvent
-	messages  [3]*api.WatchEvent // of shown: added, modified, deleted; made once, shared by all watchers
 	bookmarks []bookmarkDue
 	timer     sim.Timer
 	marked    *api.WatchEvent // the bookmark of the newest revision for which there was one
@@ -129,7 +127,7 @@ func (s *watcherSet) dispatch(ev *cacheEvent) {
 	}
 	s.cache.server.kernel.Because(ev.cause)
 	s.deliver(scopeKey{}, ev)
-	namespace, name := splitKey(s.cache.resource, ev.key())
+	namespace, name := ev.names().namespace, ev.names().name
 	s.deliver(scopeKey{namespace: namespace, name: name}, ev)
 	if namespace != "" {
 		s.deliver(scopeKey{namespace: namespace}, ev)
@@ -138,7 +136,6 @@ func (s *watcherSet) dispatch(ev *cacheEvent) {
 	if s.cache.byNode != nil {
 		s.deliverByNode(namespace, ev)
 	}
-	s.shown, s.messages = nil, [3]*api.WatchEvent{}
 }
 
 // deliverByNode shows a pod's event to those who watch its node, old or new.
@@ -192,11 +189,8 @@ func (w *watcher) sees(c *watchCache, v *version) bool {
 	return (w.scope.node == "" || nodeOf(v) == w.scope.node) && w.filter.matches(c, v)
 }
 
-// message makes the watch event of a change, once for all watchers that are shown it in a row.
+// message makes the watch event of a change, once for all watchers of all servers that are shown it in a row.
 func (s *watcherSet) message(ev *cacheEvent, t api.EventType) *api.WatchEvent {
-	if s.shown != ev {
-		s.shown, s.messages = ev, [3]*api.WatchEvent{}
-	}
 	slot := 0
 	switch t {
 	case api.Modified:
@@ -204,8 +198,9 @@ func (s *watcherSet) message(ev *cacheEvent, t api.EventType) *api.WatchEvent {
 	case api.Deleted:
 		slot = 2
 	}
-	if m := s.messages[slot]; m != nil {
-		return m
+	place := s.cache.server.family.recents.message(ev, slot)
+	if *place != nil {
+		return *place
 	}
 	m := &api.WatchEvent{Type: t, Cause: ev.cause}
 	if t == api.Deleted {
@@ -213,9 +208,9 @@ func (s *watcherSet) message(ev *cacheEvent, t api.EventType) *api.WatchEvent {
 		m.Object = s.cache.object(ev.previous).DeepCopyObject().(api.Object)
 		m.Object.SetResourceVersion(formatRevision(ev.revision))
 	} else {
-		m.Object = s.cache.object(ev.current)
+		m.Object = s.cache.objectAfter(ev.current, ev.previous)
 	}
-	s.messages[slot] = m
+	*place = m
 	return m
 }
 
@@ -261,12 +256,4 @@ func (s *watcherSet) bookmark(revision int64) *api.WatchEvent {
 		s.marked, s.markedAt = &api.WatchEvent{Type: api.Bookmark, Object: object}, revision
 	}
 	return s.marked
-}
-
-// nodeOf returns the node that a pod is bound to, "" for none.
-func nodeOf(v *version) string {
-	if v == nil {
-		return ""
-	}
-	return v.node
 }
