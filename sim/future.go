@@ -1,14 +1,19 @@
 package sim
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Future is a value that will be there later: one side resolves it once, the other waits.
+// The zero Future is unresolved.
 type Future[T any] struct {
-	done    bool
-	value   T
-	err     error
-	waiters []*Proc
-	then    []continuation[T]
+	done   bool
+	value  T
+	err    error
+	waiter *Proc   // nearly always the only one
+	others []*Proc // who came after it
+	then   []continuation[T]
 }
 
 type continuation[T any] struct {
@@ -28,25 +33,31 @@ func (f *Future[T]) Resolve(value T, err error) {
 		return
 	}
 	f.done, f.value, f.err = true, value, err
-	for _, p := range f.waiters {
+	if f.waiter != nil {
+		f.waiter.wake()
+	}
+	for _, p := range f.others {
 		p.wake()
 	}
 	for _, c := range f.then {
 		c.scope.After(0, "future", func() { c.fn(value, err) })
 	}
-	f.waiters, f.then = nil, nil
+	f.waiter, f.others, f.then = nil, nil, nil
 }
 
 // Await waits at most within (Forever: no limit) for the outcome; ErrTimeout when it did not come.
 func (f *Future[T]) Await(p *Proc, within time.Duration) (T, error) {
 	if !f.done {
-		f.waiters = append(f.waiters, p)
+		if f.waiter == nil && len(f.others) == 0 {
+			f.waiter = p
+		} else {
+			f.others = append(f.others, p)
+		}
 		if !p.wait(within) && !f.done {
-			for i, w := range f.waiters {
-				if w == p {
-					f.waiters = append(f.waiters[:i], f.waiters[i+1:]...)
-					break
-				}
+			if f.waiter == p {
+				f.waiter = nil
+			} else if i := slices.Index(f.others, p); i >= 0 {
+				f.others = slices.Delete(f.others, i, i+1)
 			}
 			var none T
 			return none, ErrTimeout

@@ -58,27 +58,28 @@ func (c *restClient) Scope() *sim.Scope { return c.process.Scope() }
 
 // Do sends a request and waits for its answer.
 func (c *restClient) Do(p *sim.Proc, r *api.Request) (*api.Response, error) {
-	f := sim.NewFuture[*api.Response]()
-	cancel := c.Start(r, f.Resolve)
-	resp, err := f.Await(p, sim.Forever) // the request has its own deadline
-	cancel()
+	e := &struct {
+		exchange
+		answer sim.Future[*api.Response]
+	}{exchange: exchange{client: c, request: c.identify(r)}}
+	e.done = &e.answer
+	e.start()
+	resp, err := e.answer.Await(p, sim.Forever) // the request has its own deadline
+	e.stop()
 	return resp, err
 }
 
 // Start sends a request; done is called once with the answer, unless it is cancelled before.
 func (c *restClient) Start(r *api.Request, done func(*api.Response, error)) api.Cancel {
-	e := &exchange{client: c, request: c.identify(r), done: done}
-	if wait := e.throttle(); wait > 0 {
-		e.retry = c.Scope().After(wait, throttling, e.begin)
-	} else {
-		e.begin()
-	}
+	e := &exchange{client: c, request: c.identify(r), done: callback(done)}
+	e.start()
 	return e.stop
 }
 
 // Watch opens a watch.
 func (c *restClient) Watch(r *api.Request, on func(api.WatchEvent), ended func(error)) api.Cancel {
-	e := &exchange{client: c, request: c.identify(r), on: on, done: func(_ *api.Response, err error) { ended(err) }}
+	e := &exchange{client: c, request: c.identify(r), on: on,
+		done: callback(func(_ *api.Response, err error) { ended(err) })}
 	e.send()
 	return e.stop
 }
@@ -93,16 +94,35 @@ func (c *restClient) identify(r *api.Request) *api.Request {
 	return r
 }
 
-// exchange is one request with its retries.
+// resolver is who is told the outcome of a request: a future or a callback.
+type resolver interface {
+	Resolve(resp *api.Response, err error)
+}
+
+type callback func(*api.Response, error)
+
+// Resolve calls it.
+func (fn callback) Resolve(resp *api.Response, err error) { fn(resp, err) }
+
+// exchange is one request with its retries. Its deadline runs the exchange itself.
 type exchange struct {
 	client   *restClient
 	request  *api.Request
 	on       func(api.WatchEvent)
-	done     func(*api.Response, error)
+	done     resolver // nil: nobody is told any more
 	attempts int
-	cancel   func()
+	sent     *hardware.Exchange
 	deadline sim.Timer
 	retry    sim.Timer
+}
+
+// start begins the request when it is its turn.
+func (e *exchange) start() {
+	if wait := e.throttle(); wait > 0 {
+		e.retry = e.client.Scope().After(wait, throttling, e.begin)
+	} else {
+		e.begin()
+	}
 }
 
 // throttle takes the request's turn and returns how long it is away. Watches are never limited (rest/request.go Watch).
@@ -117,7 +137,7 @@ func (e *exchange) throttle() time.Duration {
 // request).
 func (e *exchange) begin() {
 	if within := e.request.Within; within > 0 {
-		e.deadline = e.client.Scope().After(within, "client time-out", e.expire)
+		e.deadline = e.client.Scope().AfterRun(within, "client time-out", e)
 	}
 	e.send()
 }
@@ -131,16 +151,10 @@ func (e *exchange) again() {
 	e.send()
 }
 
-func (e *exchange) send() {
-	t := e.client.transport
-	if e.on != nil {
-		e.cancel = t.Stream(e.client.address, e.request, e.message, func(err error) { e.answered(nil, err) })
-		return
-	}
-	e.cancel = t.Start(e.client.address, e.request, 0, e.answered)
-}
+func (e *exchange) send() { e.sent = e.client.transport.Begin(e.client.address, e.request, e) }
 
-func (e *exchange) message(msg any) {
+// Message gets an event of a watch.
+func (e *exchange) Message(msg any) {
 	if on := e.on; on != nil {
 		event := msg.(*api.WatchEvent)
 		e.client.process.Kernel().Because(event.Cause)
@@ -148,8 +162,9 @@ func (e *exchange) message(msg any) {
 	}
 }
 
-func (e *exchange) answered(answer any, err error) {
-	e.cancel = nil
+// Ended gets the answer, or the end of a watch.
+func (e *exchange) Ended(answer any, err error) {
+	e.sent = nil
 	if wait, again := e.retryAfter(err); again {
 		e.attempts++
 		e.retry = e.client.Scope().After(wait, "retry", e.again)
@@ -161,11 +176,11 @@ func (e *exchange) answered(answer any, err error) {
 		return
 	}
 	if err != nil {
-		done(nil, e.explain(err))
+		done.Resolve(nil, e.explain(err))
 		return
 	}
 	resp, _ := answer.(*api.Response)
-	done(resp, nil)
+	done.Resolve(resp, nil)
 }
 
 // retryAfter says whether and when the request is sent again. Answers with Retry-After (429 and 5xx) are, for every
@@ -188,11 +203,12 @@ func (e *exchange) retryAfter(err error) (wait time.Duration, again bool) {
 	return brokenRetryAfter, read && broken
 }
 
-func (e *exchange) expire() {
+// Run is the deadline.
+func (e *exchange) Run() {
 	done := e.done
 	e.stop()
 	if done != nil {
-		done(nil, e.explain(sim.ErrTimeout))
+		done.Resolve(nil, e.explain(sim.ErrTimeout))
 	}
 }
 
@@ -200,9 +216,9 @@ func (e *exchange) stop() {
 	e.done, e.on = nil, nil
 	e.deadline.Stop()
 	e.retry.Stop()
-	if e.cancel != nil {
-		e.cancel()
-		e.cancel = nil
+	if e.sent != nil {
+		e.sent.Cancel()
+		e.sent = nil
 	}
 }
 

@@ -48,19 +48,25 @@ func (l *Listener) Close() {
 
 // Conn is one end of a connection: reliable and ordered. Messages are shared, not copied: a sender gives them away.
 type Conn struct {
-	process   *Process
-	machine   *Machine
-	boot      int // of the machine that this end lives on
+	// What every packet touches comes first: in a large cluster a connection's memory is in no cache when it comes.
 	peer      *Conn
-	remote    string
+	net       *network
+	scope     *sim.Scope // of process
 	onMessage func(any)
-	onClose   func(error)
-	early     []any // came before OnMessage
-	closed    bool
-	err       error
 	arrival   sim.Time // of the last message on its way to this end: later ones do not overtake it
 	received  sim.Time
-	held      []packet
+	latency   time.Duration // to the peer, without jitter and faults
+	closed    bool
+	local     bool // the peer is on the same machine
+
+	process *Process
+	machine *Machine
+	boot    int // of the machine that this end lives on
+	remote  string
+	onClose func(error)
+	early   []any // came before OnMessage
+	err     error
+	held    []packet
 }
 
 type packetKind uint8
@@ -78,6 +84,7 @@ type packet struct {
 
 // delivery is a packet on its way. It is recycled.
 type delivery struct {
+	net    *network
 	to     *Conn
 	packet packet
 	next   *delivery
@@ -188,10 +195,15 @@ func (d *dialing) syn() {
 // connect makes the two ends of a connection.
 func connect(client, server *Process, addr string) (local, remote *Conn) {
 	now := client.Kernel().Now()
-	local = &Conn{process: client, machine: client.machine, boot: client.machine.boots, remote: addr, received: now}
-	remote = &Conn{process: server, machine: server.machine, boot: server.machine.boots,
-		remote: client.machine.Name, received: now}
+	net := &client.machine.dc.net
+	latency := net.latency(client.machine, server.machine)
+	local = &Conn{process: client, machine: client.machine, scope: client.scope, boot: client.machine.boots,
+		remote: addr, received: now, net: net, latency: latency}
+	remote = &Conn{process: server, machine: server.machine, scope: server.scope, boot: server.machine.boots,
+		remote: client.machine.Name, received: now, net: net, latency: latency}
 	local.peer, remote.peer = remote, local
+	local.local = client.machine == server.machine
+	remote.local = local.local
 	client.ends = append(client.ends, local)
 	server.ends = append(server.ends, remote)
 	return local, remote
@@ -269,7 +281,7 @@ func (c *Conn) abandon() {
 
 // transmit puts a packet on the wire.
 func (c *Conn) transmit(out packet) {
-	net, peer := &c.machine.dc.net, c.peer
+	net, peer := c.net, c.peer
 	if net.cuts > 0 && net.cut(c.machine, peer.machine) {
 		if c.held == nil {
 			net.holding = append(net.holding, c)
@@ -281,16 +293,19 @@ func (c *Conn) transmit(out packet) {
 		c.meetStranger()
 		return
 	}
-	now := net.dc.kernel.Now()
-	peer.arrival = max(peer.arrival, now.Add(net.delay(c.machine, peer.machine)))
+	takes := c.latency
+	if !c.local {
+		takes = net.disturbed(takes, c.machine, peer.machine)
+	}
+	peer.arrival = max(peer.arrival, net.dc.kernel.Now().Add(takes))
 	d := net.free
 	if d == nil {
-		d = &delivery{}
+		d = &delivery{net: net}
 	} else {
 		net.free = d.next
 	}
 	d.to, d.packet = peer, out
-	peer.process.scope.AtRun(peer.arrival, "packet", d)
+	peer.scope.AtRun(peer.arrival, "packet", d)
 }
 
 // meetStranger is what a packet meets whose peer end is gone: a machine that is up answers with a reset, one that is
@@ -305,8 +320,7 @@ func (c *Conn) meetStranger() {
 
 // Run delivers the packet.
 func (d *delivery) Run() {
-	c, in := d.to, d.packet
-	net := &c.machine.dc.net
+	c, in, net := d.to, d.packet, d.net
 	d.to, d.packet = nil, packet{}
 	d.next, net.free = net.free, d
 	if c.closed {

@@ -37,6 +37,7 @@ type Disk struct {
 	logs      map[string]*Log
 	busyUntil sim.Time
 	watches   []*diskWatch
+	free      *fsync
 }
 
 type file struct {
@@ -188,22 +189,58 @@ func (d *Disk) Sync(path string, s *sim.Scope, done func(error)) {
 		s.After(0, "sync", func() { done(ErrNotExist) })
 		return
 	}
-	content := f.content
-	d.afterFsync(s, func() { f.synced = content }, func() { done(nil) })
+	d.begin(fsync{file: f, content: f.content, scope: s, confirmed: done})
 }
 
-// afterFsync does mark when the disk has finished one more sync, then done in scope s if that still lives.
-func (d *Disk) afterFsync(s *sim.Scope, mark, done func()) {
-	d.machine.scope.At(d.nextSync(), "fsync", func() {
-		mark()
-		switch {
-		case !s.Alive():
-		case s.Frozen():
-			s.After(0, "fsync", done)
-		default:
-			done()
-		}
-	})
+// fsync is one sync under way, of a file or a log. It is recycled.
+type fsync struct {
+	disk    *Disk
+	file    *file
+	content Content // of the file when the sync began
+	log     *Log
+	records int // of the log when the sync began
+	drops   int
+
+	scope     *sim.Scope // that the caller is told in
+	done      func()
+	confirmed func(error) // instead of done
+	next      *fsync      // free
+}
+
+// begin has the disk do one more sync.
+func (d *Disk) begin(asked fsync) {
+	f := d.free
+	if f == nil {
+		f = &fsync{}
+	} else {
+		d.free = f.next
+	}
+	*f = asked
+	f.disk = d
+	d.machine.scope.AtRun(d.nextSync(), "fsync", f)
+}
+
+// Run ends the sync: what it was asked for is safe, and the caller is told if its scope still lives.
+func (f *fsync) Run() {
+	if f.file != nil {
+		f.file.synced = f.content
+	}
+	if f.log != nil && f.log.dropped == f.drops {
+		f.log.synced = max(f.log.synced, f.records)
+	}
+	d, s, done, confirmed := f.disk, f.scope, f.done, f.confirmed
+	*f = fsync{next: d.free}
+	d.free = f
+	if confirmed != nil {
+		done = func() { confirmed(nil) }
+	}
+	switch {
+	case !s.Alive():
+	case s.Frozen():
+		s.After(0, "fsync", done)
+	default:
+		done()
+	}
 }
 
 // nextSync returns when a sync asked for now is finished.
@@ -323,12 +360,7 @@ func (l *Log) Append(record any) error {
 
 // Sync makes all records that are there now survive a crash, then calls done in scope s.
 func (l *Log) Sync(s *sim.Scope, done func()) {
-	n, dropped := len(l.records), l.dropped
-	l.disk.afterFsync(s, func() {
-		if l.dropped == dropped {
-			l.synced = max(l.synced, n)
-		}
-	}, done)
+	l.disk.begin(fsync{log: l, records: len(l.records), drops: l.dropped, scope: s, done: done})
 }
 
 // Records returns what the log holds now. The slice must not be changed.

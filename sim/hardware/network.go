@@ -63,15 +63,27 @@ func (n *network) rejects(from, to *Machine) bool {
 	return f != nil && f.reject > 0
 }
 
+// latency returns what a message takes at least between two machines while nothing is wrong.
+func (n *network) latency(from, to *Machine) time.Duration {
+	if from == to {
+		return loopback
+	}
+	if n.config.BetweenZones > 0 && from.Zone != to.Zone {
+		return n.config.BetweenZones
+	}
+	return n.config.Latency
+}
+
 // delay draws how long one message takes, retransmissions included.
 func (n *network) delay(from, to *Machine) time.Duration {
 	if from == to {
 		return loopback
 	}
-	d := n.config.Latency
-	if from.Zone != to.Zone && n.config.BetweenZones > 0 {
-		d = n.config.BetweenZones
-	}
+	return n.disturbed(n.latency(from, to), from, to)
+}
+
+// disturbed adds to the latency between two machines what jitter, faults and losses cost one message.
+func (n *network) disturbed(d time.Duration, from, to *Machine) time.Duration {
 	if n.config.Jitter > 0 {
 		d += time.Duration(n.random.Int64N(int64(n.config.Jitter)))
 	}

@@ -1,0 +1,314 @@
+package hardware
+
+import (
+	"errors"
+	"time"
+
+	"ksim/sim"
+)
+
+// TransportConfig is how a client treats its connections. Zero values mean the defaults of client-go (apimachinery
+// pkg/util/net/http.go, v0.36): dial 30 s, a ping after 30 s without a byte received, 15 s for its answer.
+type TransportConfig struct {
+	DialTimeout time.Duration
+	ReadIdle    time.Duration
+	PingTimeout time.Duration
+}
+
+// Transport is an HTTP/2 client: it keeps one connection an address, dials when there is none, and gives one up that
+// has been silent for ReadIdle + PingTimeout.
+type Transport struct {
+	process *Process
+	config  TransportConfig
+	hosts   []*clientHost
+}
+
+// NewTransport makes a client for a process.
+func NewTransport(p *Process, config TransportConfig) *Transport {
+	if config.DialTimeout == 0 {
+		config.DialTimeout = 30 * time.Second
+	}
+	if config.ReadIdle == 0 {
+		config.ReadIdle = 30 * time.Second
+	}
+	if config.PingTimeout == 0 {
+		config.PingTimeout = 15 * time.Second
+	}
+	return &Transport{process: p, config: config}
+}
+
+// clientHost is what a Transport keeps for one address.
+type clientHost struct {
+	transport *Transport
+	addr      string
+	current   *clientConn // takes new requests; nil: none
+	waiting   []*Exchange // for a connection
+}
+
+type clientConn struct {
+	host   *clientHost
+	conn   *Conn
+	lastID uint32
+	calls  []*Exchange
+	goAway bool
+	pinged bool
+	health sim.Timer
+}
+
+// Caller is told what becomes of a request: Message for each message of a stream, Ended once with what Start describes.
+type Caller interface {
+	Message(msg any)
+	Ended(resp any, err error)
+}
+
+// answered is a function as a Caller that has no stream.
+type answered func(any, error)
+
+func (fn answered) Message(any) {}
+
+func (fn answered) Ended(resp any, err error) { fn(resp, err) }
+
+// streaming is two functions as a Caller.
+type streaming struct {
+	on    func(any)
+	ended func(error)
+}
+
+func (s *streaming) Message(msg any) { s.on(msg) }
+
+func (s *streaming) Ended(_ any, err error) { s.ended(err) }
+
+// Exchange is a request or stream under way at the client. Its deadline runs the exchange itself.
+type Exchange struct {
+	host   *clientHost
+	conn   *clientConn // nil: waiting for one
+	asked  frame       // sent once
+	caller Caller      // nil: ended, nothing is called any more
+	timer  sim.Timer
+}
+
+func (t *Transport) host(addr string) *clientHost {
+	for _, h := range t.hosts {
+		if h.addr == addr {
+			return h
+		}
+	}
+	h := &clientHost{transport: t, addr: addr}
+	t.hosts = append(t.hosts, h)
+	return h
+}
+
+// Begin sends a request for whose answer there is no deadline. The caller is called in the process's scope, not after
+// Cancel.
+func (t *Transport) Begin(addr string, req any, caller Caller) *Exchange {
+	h := t.host(addr)
+	x := &Exchange{host: h, asked: frame{kind: request, payload: req}, caller: caller}
+	if h.current != nil {
+		h.current.send(x)
+	} else {
+		h.waiting = append(h.waiting, x)
+		h.dial(x)
+	}
+	return x
+}
+
+// Start sends a request; done is called once, in the process's scope, with the answer, the server's error, or what
+// the connection met: a dial error, ErrReset, ErrClosed, ErrConnectionLost, or sim.ErrTimeout after within (Forever
+// or 0: no limit).
+func (t *Transport) Start(addr string, req any, within time.Duration, done func(resp any, err error)) *Exchange {
+	x := t.Begin(addr, req, answered(done))
+	if within > 0 {
+		x.timer = t.process.scope.AfterRun(within, "deadline", x)
+	}
+	return x
+}
+
+// Do is Start for processes.
+func (t *Transport) Do(p *sim.Proc, addr string, req any, within time.Duration) (any, error) {
+	f := sim.NewFuture[any]()
+	x := t.Start(addr, req, within, f.Resolve)
+	resp, err := f.Await(p, sim.Forever)
+	x.Cancel()
+	return resp, err
+}
+
+// Stream opens a stream: on is called for each message, ended once: with nil when the server ended it regularly.
+func (t *Transport) Stream(addr string, req any, on func(msg any), ended func(err error)) *Exchange {
+	return t.Begin(addr, req, &streaming{on, ended})
+}
+
+// Close closes all connections; what is under way ends with ErrClosed.
+func (t *Transport) Close() {
+	for _, h := range t.hosts {
+		if h.current != nil {
+			h.current.conn.Close()
+			h.current.end(ErrClosed)
+		}
+	}
+}
+
+// Connected returns since when there is a connection to addr, for observers; ok is false when there is none.
+func (t *Transport) Connected(addr string) bool { return t.host(addr).current != nil }
+
+// dial opens a connection because call needs one. Each request that finds none dials, as Go's transport does; the first
+// dial that gets through serves all who wait, and a dial's failure fails only the request that caused it.
+func (h *clientHost) dial(call *Exchange) {
+	t := h.transport
+	t.process.Dial(h.addr, t.config.DialTimeout, func(conn *Conn, err error) {
+		switch {
+		case err != nil:
+			if h.stopWaiting(call) {
+				call.finish(nil, err)
+			}
+		case h.current != nil:
+			conn.Close()
+		default:
+			h.adopt(conn)
+		}
+	})
+}
+
+func (h *clientHost) stopWaiting(call *Exchange) bool {
+	for i, other := range h.waiting {
+		if other == call {
+			h.waiting = append(h.waiting[:i], h.waiting[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+func (h *clientHost) adopt(conn *Conn) {
+	cc := &clientConn{host: h, conn: conn}
+	h.current = cc
+	conn.OnClose(func(err error) { cc.end(err) })
+	conn.OnMessage(cc.receive)
+	cc.health = h.transport.process.scope.AfterRun(h.transport.config.ReadIdle, "read idle", cc)
+	waiting := h.waiting
+	h.waiting = nil
+	for _, call := range waiting {
+		cc.send(call)
+	}
+}
+
+func (cc *clientConn) send(call *Exchange) {
+	cc.lastID++
+	call.conn, call.asked.id = cc, cc.lastID
+	cc.calls = append(cc.calls, call)
+	cc.conn.Send(&call.asked)
+}
+
+func (cc *clientConn) receive(msg any) {
+	f := msg.(*frame)
+	switch f.kind {
+	case message:
+		for _, call := range cc.calls {
+			if call.asked.id == f.id {
+				call.caller.Message(f.payload)
+				return
+			}
+		}
+	case reply:
+		if call := cc.take(f.id); call != nil {
+			call.finish(f.payload, f.err)
+		}
+		if cc.goAway && len(cc.calls) == 0 {
+			cc.conn.Close()
+			cc.health.Stop()
+		}
+	case goAway:
+		cc.goAway = true
+		if cc.host.current == cc {
+			cc.host.current = nil
+		}
+	}
+}
+
+// Run is the health check: it runs ReadIdle after the last byte, however many came before (so it costs nothing while
+// the connection is in use), pings, and gives the connection up when no byte follows within PingTimeout.
+func (cc *clientConn) Run() {
+	t := cc.host.transport
+	silent := t.process.scope.Now().Sub(cc.conn.Received())
+	limit := t.config.ReadIdle
+	if cc.pinged && silent >= t.config.ReadIdle {
+		limit += t.config.PingTimeout
+	} else {
+		cc.pinged = false
+	}
+	switch {
+	case silent < limit:
+		cc.health = t.process.scope.AfterRun(limit-silent, "read idle", cc)
+	case cc.pinged:
+		cc.conn.Close()
+		cc.end(ErrConnectionLost)
+	default:
+		cc.pinged = true
+		cc.conn.Send(&frame{kind: ping})
+		cc.health = t.process.scope.AfterRun(t.config.PingTimeout, "ping", cc)
+	}
+}
+
+// end fails everything on the connection.
+func (cc *clientConn) end(err error) {
+	if cc.host.current == cc {
+		cc.host.current = nil
+	}
+	cc.health.Stop()
+	calls := cc.calls
+	cc.calls = nil
+	for _, call := range calls {
+		call.finish(nil, err)
+	}
+}
+
+func (cc *clientConn) take(id uint32) *Exchange {
+	for i, call := range cc.calls {
+		if call.asked.id == id {
+			cc.calls = append(cc.calls[:i], cc.calls[i+1:]...)
+			return call
+		}
+	}
+	return nil
+}
+
+func (x *Exchange) finish(payload any, err error) {
+	x.timer.Stop()
+	if caller := x.caller; caller != nil {
+		x.caller = nil
+		caller.Ended(payload, err)
+	}
+}
+
+// Run is the deadline.
+func (x *Exchange) Run() {
+	caller := x.caller
+	x.Cancel()
+	caller.Ended(nil, sim.ErrTimeout)
+}
+
+// Cancel gives the request up: its caller is not called any more, and the server is told.
+func (x *Exchange) Cancel() {
+	if x.caller == nil {
+		return
+	}
+	x.caller = nil
+	x.timer.Stop()
+	if x.conn == nil {
+		x.host.stopWaiting(x)
+		return
+	}
+	if x.conn.take(x.asked.id) != nil {
+		x.conn.conn.Send(&frame{kind: cancelled, id: x.asked.id})
+	}
+}
+
+// IsConnectionError reports whether err says that no answer came, so that it is unknown whether the server has acted.
+func IsConnectionError(err error) bool {
+	for _, target := range [...]error{ErrRefused, ErrReset, ErrDialTimeout, ErrNoRoute, ErrClosed,
+		ErrConnectionLost, sim.ErrTimeout} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
