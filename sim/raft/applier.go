@@ -23,10 +23,33 @@ func storeError(err error) error {
 
 // ranger is the store, or a transaction on it.
 type ranger interface {
+	Get(key []byte) *KeyValue
 	Range(key, end []byte, o mvcc.RangeOptions) ([]*KeyValue, int64, error)
 }
 
+// isGet reports whether a range is the newest version of one key, which is what is asked for most.
+func isGet(r *RangeRequest) bool {
+	return len(r.RangeEnd) == 0 && r.Revision == 0 && !r.KeysOnly && !r.CountOnly && r.MinModRevision == 0 &&
+		r.MaxModRevision == 0 && r.MinCreateRevision == 0 && r.MaxCreateRevision == 0
+}
+
+func getOne(from ranger, key []byte) *RangeResponse {
+	kv := from.Get(key)
+	if kv == nil {
+		return &RangeResponse{}
+	}
+	one := &struct {
+		response RangeResponse
+		kvs      [1]*KeyValue
+	}{kvs: [1]*KeyValue{kv}}
+	one.response.Kvs, one.response.Count = one.kvs[:], 1
+	return &one.response
+}
+
 func executeRange(from ranger, r *RangeRequest) (*RangeResponse, error) {
+	if isGet(r) {
+		return getOne(from, r.Key), nil
+	}
 	everything := r.SortOrder != SortNone || r.MinModRevision != 0 || r.MaxModRevision != 0 || r.MinCreateRevision != 0 ||
 		r.MaxCreateRevision != 0
 	limit := int(r.Limit)
@@ -99,23 +122,23 @@ func (s *Server) checkPut(r *PutRequest) error {
 	return nil
 }
 
-func put(txn *mvcc.Txn, r *PutRequest) *PutResponse {
+// put puts a key and returns what there was before, if that is asked for.
+func put(txn *mvcc.Txn, r *PutRequest) (prev *KeyValue) {
 	value, lease := r.Value, r.Lease
 	if r.IgnoreValue || r.IgnoreLease {
-		if was, _, _ := txn.Range(r.Key, nil, mvcc.RangeOptions{}); len(was) > 0 {
+		if was := txn.Get(r.Key); was != nil {
 			if r.IgnoreValue {
-				value = was[0].Value
+				value = was.Value
 			}
 			if r.IgnoreLease {
-				lease = was[0].Lease
+				lease = was.Lease
 			}
 		}
 	}
-	response := &PutResponse{}
 	if prev := txn.Put(r.Key, value, lease); r.PrevKv {
-		response.PrevKv = prev
+		return prev
 	}
-	return response
+	return nil
 }
 
 func deleteRange(txn *mvcc.Txn, r *DeleteRangeRequest) *DeleteRangeResponse {
@@ -128,8 +151,9 @@ func deleteRange(txn *mvcc.Txn, r *DeleteRangeRequest) *DeleteRangeResponse {
 }
 
 // txn runs a transaction: compares first, all of them, nested ones too; then checks; then the operations.
-func (s *Server) txn(r *TxnRequest) (*TxnResponse, error) {
-	path := s.comparePath(nil, r)
+func (s *Server) txn(r *TxnRequest, wanted bool) (*TxnResponse, error) {
+	path := s.comparePath(s.path[:0], r)
+	s.path = path
 	if _, err := s.checkTxn(r, path); err != nil {
 		return nil, err
 	}
@@ -142,6 +166,11 @@ func (s *Server) txn(r *TxnRequest) (*TxnResponse, error) {
 		return response, nil
 	}
 	txn := s.store.Write()
+	if !wanted {
+		writeTxn(txn, r, path)
+		txn.End()
+		return nil, nil
+	}
 	response, _, err := s.runTxn(txn, txn, r, path)
 	txn.End()
 	if err != nil { // etcd panics: a transaction that writes has been checked and cannot fail
@@ -246,9 +275,38 @@ func (s *Server) checkTxn(r *TxnRequest, path []bool) ([]bool, error) {
 	return path, nil
 }
 
+// simpleResponse has the memory of a transaction's response of the common form, as one piece.
+type simpleResponse struct {
+	txn       TxnResponse
+	responses [1]ResponseOp
+	put       PutResponse
+}
+
+// writeTxn is runTxn for a member that nobody waits at: only what is written matters.
+func writeTxn(txn *mvcc.Txn, r *TxnRequest, path []bool) []bool {
+	ops := branch(r, path[0])
+	path = path[1:]
+	for i := range ops {
+		switch o := &ops[i]; {
+		case o.Put != nil:
+			put(txn, o.Put)
+		case o.DeleteRange != nil:
+			txn.DeleteRange(o.DeleteRange.Key, o.DeleteRange.RangeEnd)
+		case o.Txn != nil:
+			path = writeTxn(txn, o.Txn, path)
+		}
+	}
+	return path
+}
+
 func (s *Server) runTxn(from ranger, txn *mvcc.Txn, r *TxnRequest, path []bool) (*TxnResponse, []bool, error) {
 	ops := branch(r, path[0])
-	response := &TxnResponse{Succeeded: path[0], Responses: make([]ResponseOp, len(ops))}
+	memory := &simpleResponse{}
+	response := &memory.txn
+	response.Succeeded, response.Responses = path[0], memory.responses[:]
+	if len(ops) != 1 {
+		response.Responses = make([]ResponseOp, len(ops))
+	}
 	path = path[1:]
 	for i := range ops {
 		var err error
@@ -256,7 +314,11 @@ func (s *Server) runTxn(from ranger, txn *mvcc.Txn, r *TxnRequest, path []bool) 
 		case o.Range != nil:
 			answer.Range, err = executeRange(from, o.Range)
 		case o.Put != nil:
-			answer.Put = put(txn, o.Put)
+			answer.Put = &memory.put
+			if len(ops) > 1 {
+				answer.Put = new(PutResponse)
+			}
+			answer.Put.PrevKv = put(txn, o.Put)
 		case o.DeleteRange != nil:
 			answer.DeleteRange = deleteRange(txn, o.DeleteRange)
 		case o.Txn != nil:

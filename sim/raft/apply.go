@@ -48,12 +48,12 @@ func (s *Server) applyEntry(e *pb.Entry) {
 			s.proposeClusterVersion()
 		}
 	default:
-		id, request := decodeProposal(e.Data)
+		id, request := s.entries.decode(e.Index, e.Data)
 		wanted := s.proposals.waits(id)
 		if !wanted && readsOnly(request) {
 			return
 		}
-		result := s.applyRequest(request)
+		result := s.applyRequest(request, wanted)
 		if result.err == ErrNoSpace && !s.hasAlarm(AlarmNoSpace) {
 			s.log.warn("message exceeded backend quota; raising alarm quota-size-bytes:%d", s.config.QuotaBytes)
 			s.raiseNoSpace()
@@ -70,7 +70,8 @@ func readsOnly(request any) bool {
 	return ok && txnReadOnly(txn)
 }
 
-func (s *Server) applyRequest(request any) outcome {
+// applyRequest applies a request. The response is made only if somebody wants it: two of three members need none.
+func (s *Server) applyRequest(request any, wanted bool) outcome {
 	switch r := request.(type) {
 	case *PutRequest:
 		return s.applyPut(r)
@@ -81,7 +82,7 @@ func (s *Server) applyRequest(request any) outcome {
 		response.Header = s.header()
 		return outcome{response, nil}
 	case *TxnRequest:
-		return s.applyTxn(r)
+		return s.applyTxn(r, wanted)
 	case *CompactionRequest:
 		return s.applyCompaction(r)
 	case *LeaseGrantRequest:
@@ -125,7 +126,7 @@ func (s *Server) applyPut(r *PutRequest) outcome {
 		return outcome{nil, err}
 	}
 	txn := s.store.Write()
-	response := put(txn, r)
+	response := &PutResponse{PrevKv: put(txn, r)}
 	txn.End()
 	if full {
 		return outcome{response, ErrNoSpace}
@@ -134,13 +135,13 @@ func (s *Server) applyPut(r *PutRequest) outcome {
 	return outcome{response, nil}
 }
 
-func (s *Server) applyTxn(r *TxnRequest) outcome {
+func (s *Server) applyTxn(r *TxnRequest, wanted bool) outcome {
 	cost := txnCost(r)
 	if cost > 0 && s.hasAlarm(AlarmNoSpace) {
 		return outcome{nil, ErrNoSpace}
 	}
 	full := cost > 0 && s.overQuota(cost)
-	response, err := s.txn(r)
+	response, err := s.txn(r, wanted)
 	if err != nil {
 		return outcome{nil, err}
 	}
@@ -211,7 +212,7 @@ func (s *Server) applyAlarm(r *AlarmRequest) outcome {
 
 // raiseNoSpace has the cluster raise the alarm for this member.
 func (s *Server) raiseNoSpace() {
-	s.propose(&AlarmRequest{Action: AlarmActivate, MemberID: s.id, Alarm: AlarmNoSpace}, func(any, error) {})
+	s.propose(&AlarmRequest{Action: AlarmActivate, MemberID: s.id, Alarm: AlarmNoSpace}, nobody)
 }
 
 // memberContext is what a configuration change carries about the member.

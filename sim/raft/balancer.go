@@ -171,7 +171,7 @@ func (sc *subConn) receive(msg any) {
 	switch m := msg.(type) {
 	case *serverAnswer:
 		for i, x := range sc.calls {
-			if x.id != m.id {
+			if x.frame.id != m.id {
 				continue
 			}
 			if !m.more {
@@ -207,7 +207,7 @@ func (sc *subConn) maybeClose() {
 func (sc *subConn) send(x *call) {
 	x.on = sc
 	sc.calls = append(sc.calls, x)
-	sc.conn.Send(&clientRequest{x.id, x.request})
+	sc.conn.Send(&x.frame)
 }
 
 // forget takes a call off, telling the member.
@@ -215,7 +215,7 @@ func (sc *subConn) forget(x *call) {
 	if i := slices.Index(sc.calls, x); i >= 0 {
 		sc.calls = slices.Delete(sc.calls, i, i+1)
 		if sc.conn != nil {
-			sc.conn.Send(&clientCancel{x.id})
+			sc.conn.Send(&clientCancel{x.frame.id})
 		}
 		sc.maybeClose()
 	}

@@ -96,11 +96,12 @@ func (c *Client) random() *sim.Stream {
 // call is one request, through all its attempts, or one stream.
 type call struct {
 	client   *Client
-	id       uint64
-	request  any
+	frame    clientRequest // what is sent, at each attempt the same
 	attempts int
+	over     bool
 	done     func(any, error)
-	message  func(any) // of a stream
+	answer   sim.Future[any] // instead of done, for Do
+	message  func(any)       // of a stream
 	on       *subConn
 	deadline sim.Timer
 	retry    sim.Timer
@@ -110,13 +111,21 @@ type call struct {
 // Start is Do for callbacks: done is called once in the scope of the client's process, never before Start has
 // returned. cancel gives the request up: done is then not called.
 func (c *Client) Start(request any, within time.Duration, done func(response any, err error)) (cancel func()) {
+	x := &call{client: c, frame: clientRequest{c.nextID(), request}, done: done}
+	x.begin(within)
+	return x.giveUp
+}
+
+func (c *Client) nextID() uint64 {
 	c.lastID++
-	x := &call{client: c, id: c.lastID, request: request, done: done}
+	return c.lastID
+}
+
+func (x *call) begin(within time.Duration) {
 	if within >= 0 {
-		x.deadline = c.scope().AfterRun(within, "etcd client deadline", x)
+		x.deadline = x.client.scope().AfterRun(within, "etcd client deadline", x)
 	}
 	x.try()
-	return x.giveUp
 }
 
 // Run ends a call whose time is over.
@@ -126,11 +135,11 @@ func (x *call) Run() {
 }
 
 func (x *call) giveUp() {
-	if x.done == nil {
+	if x.over {
 		return
 	}
 	x.leave()
-	x.done, x.message = nil, nil
+	x.over, x.done, x.message = true, nil, nil
 	x.deadline.Stop()
 }
 
@@ -148,12 +157,16 @@ func (x *call) leave() {
 }
 
 func (x *call) finish(response any, err error) {
-	done := x.done
-	if done == nil {
+	if x.over {
 		return
 	}
-	x.done, x.message = nil, nil
+	done := x.done
+	x.over, x.done, x.message = true, nil, nil
 	x.deadline.Stop()
+	if done == nil {
+		x.answer.Resolve(response, err)
+		return
+	}
 	done(response, err)
 }
 
@@ -201,7 +214,7 @@ func (c *Client) stateChanged() {
 	picking := c.picking
 	c.picking = nil
 	for _, x := range picking {
-		if x.done == nil {
+		if x.over {
 			continue
 		}
 		x.attempts--
@@ -229,12 +242,12 @@ func (x *call) received(m *serverAnswer) {
 // whatever is "unavailable"; writes never, for they may have been done.
 func (x *call) failed(err error) {
 	x.on = nil
-	if x.done == nil {
+	if x.over {
 		return
 	}
 	code := CodeOf(err)
 	again := code == DeadlineExceeded || code == Canceled ||
-		code == Unavailable && repeatable(x.request) ||
+		code == Unavailable && repeatable(x.frame.request) ||
 		err == ErrNotSupportedForLearner && len(x.client.conns) > 1
 	if x.stream || !again || x.attempts >= maxAttempts {
 		x.finish(nil, err)

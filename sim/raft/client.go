@@ -17,9 +17,9 @@ type ClientConfig struct {
 // Do sends any request of this package and waits at most within (sim.Forever: no limit) for its answer; the answer
 // to an XRequest is an *XResponse. Errors: *Error, or sim.ErrTimeout when the client's own time is over.
 func (c *Client) Do(p *sim.Proc, request any, within time.Duration) (any, error) {
-	answer := sim.NewFuture[any]()
-	c.Start(request, within, func(response any, err error) { answer.Resolve(response, err) })
-	return answer.Await(p, sim.Forever)
+	x := &call{client: c, frame: clientRequest{c.nextID(), request}}
+	x.begin(within)
+	return x.answer.Await(p, sim.Forever)
 }
 
 func do[R any](c *Client, p *sim.Proc, request any, within time.Duration) (R, error) {

@@ -3,7 +3,7 @@ package raft
 import "encoding/binary"
 
 // What is proposed to raft is encoded by hand: values that come out of an entry are parts of its bytes, so that all
-// members, which share the entry, share the values too; and it is done three times a write.
+// members, which share the entry, share the values too.
 
 // proposalKind says what an entry holds.
 type proposalKind byte
@@ -230,7 +230,8 @@ func decodeProposal(data []byte) (id uint64, request any) {
 	id = d.uint()
 	switch kind {
 	case proposePut:
-		request = d.put()
+		put := d.put()
+		request = &put
 	case proposeDeleteRange:
 		request = d.deleteRange()
 	case proposeTxn:
@@ -255,8 +256,18 @@ func decodeProposal(data []byte) (id uint64, request any) {
 	return id, request
 }
 
-func (d *decoder) put() *PutRequest {
-	return &PutRequest{Key: d.bytes(), Value: d.bytes(), Lease: d.int(), PrevKv: d.bool(), IgnoreValue: d.bool(),
+// simpleTxn has the memory of a decoded transaction of the common form, as one piece: one comparison, one operation
+// whether it holds or not.
+type simpleTxn struct {
+	txn              TxnRequest
+	compare          [1]Compare
+	success, failure [1]RequestOp
+	put              PutRequest
+	get              RangeRequest
+}
+
+func (d *decoder) put() PutRequest {
+	return PutRequest{Key: d.bytes(), Value: d.bytes(), Lease: d.int(), PrevKv: d.bool(), IgnoreValue: d.bool(),
 		IgnoreLease: d.bool()}
 }
 
@@ -264,37 +275,54 @@ func (d *decoder) deleteRange() *DeleteRangeRequest {
 	return &DeleteRangeRequest{Key: d.bytes(), RangeEnd: d.bytes(), PrevKv: d.bool()}
 }
 
-func (d *decoder) rangeRequest() *RangeRequest {
-	return &RangeRequest{Key: d.bytes(), RangeEnd: d.bytes(), Limit: d.int(), Revision: d.int(), MinModRevision: d.int(),
+func (d *decoder) rangeRequest() RangeRequest {
+	return RangeRequest{Key: d.bytes(), RangeEnd: d.bytes(), Limit: d.int(), Revision: d.int(), MinModRevision: d.int(),
 		MaxModRevision: d.int(), MinCreateRevision: d.int(), MaxCreateRevision: d.int(), SortOrder: SortOrder(d.byte()),
 		SortTarget: SortTarget(d.byte()), KeysOnly: d.bool(), CountOnly: d.bool()}
 }
 
 func (d *decoder) txn() *TxnRequest {
-	r := &TxnRequest{}
+	x := &simpleTxn{}
+	r := &x.txn
 	if n := d.uint(); n > 0 {
-		r.Compare = make([]Compare, n)
+		r.Compare = x.compare[:]
+		if n > 1 {
+			r.Compare = make([]Compare, n)
+		}
 		for i := range r.Compare {
 			r.Compare[i] = Compare{CompareResult(d.byte()), CompareTarget(d.byte()), d.bytes(), d.bytes(), d.int(), d.bytes()}
 		}
 	}
-	r.Success = d.ops()
-	r.Failure = d.ops()
+	r.Success = d.ops(&x.success, x)
+	r.Failure = d.ops(&x.failure, x)
 	return r
 }
 
-func (d *decoder) ops() []RequestOp {
+func (d *decoder) ops(one *[1]RequestOp, memory *simpleTxn) []RequestOp {
 	n := d.uint()
 	if n == 0 {
 		return nil
 	}
-	ops := make([]RequestOp, n)
+	ops := one[:]
+	if n > 1 {
+		ops = make([]RequestOp, n)
+	}
 	for i := range ops {
 		switch d.byte() {
 		case 1:
-			ops[i].Range = d.rangeRequest()
+			get := &memory.get
+			if len(get.Key) > 0 { // taken: a key is never empty
+				get = new(RangeRequest)
+			}
+			*get = d.rangeRequest()
+			ops[i].Range = get
 		case 2:
-			ops[i].Put = d.put()
+			put := &memory.put
+			if len(put.Key) > 0 {
+				put = new(PutRequest)
+			}
+			*put = d.put()
+			ops[i].Put = put
 		case 3:
 			ops[i].DeleteRange = d.deleteRange()
 		case 4:

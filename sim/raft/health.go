@@ -104,7 +104,7 @@ func (s *Server) readCheck(serializable bool) func(func(error)) {
 			}
 		}
 		s.scope.After(s.config.requestTimeout(), "health", func() { finish(sim.ErrTimeout) })
-		s.reads.linearizable(finish)
+		s.reads.linearizable(readerFunc(finish))
 	}
 }
 

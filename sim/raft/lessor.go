@@ -63,11 +63,11 @@ func (l *lessor) Run() {
 		}
 		l.expiry[lease.ID] = now.Add(3 * time.Second) // lessor.expiredLeaseRetryInterval: if revoking fails
 		id := lease.ID
-		l.server.propose(&LeaseRevokeRequest{ID: id}, func(_ any, err error) {
+		l.server.propose(&LeaseRevokeRequest{ID: id}, answerFunc(func(_ any, err error) {
 			if err != nil {
 				l.server.log.warn("failed to revoke lease lease-id:%016x error:%s", id, err)
 			}
-		})
+		}))
 	}
 	l.schedule()
 }

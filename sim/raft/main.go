@@ -246,6 +246,8 @@ func (s *Server) forceNewCluster() {
 func (s *Server) start(content walContent, bootstrap bool) (err error) {
 	s.peers.server, s.peers.byID = s, map[uint64]*peer{}
 	s.proposals = proposals{server: s, waiting: map[uint64]*proposal{}}
+	s.entries = entriesOf(s.kernel)
+	s.onSynced = s.synced
 	s.reads.server, s.watches.server, s.serving.server = s, s, s
 	s.lessor = lessor{server: s, expiry: map[int64]sim.Time{}}
 	s.raftLog.snapshot = func() pb.Snapshot { return pb.Snapshot{Metadata: s.database().metadata()} }
@@ -374,7 +376,7 @@ func (s *Server) advanceTicks(n int) {
 // publish makes the member known through raft; clients are served once that is applied.
 func (s *Server) publish() {
 	attributes := &memberAttributes{s.id, s.config.Name, s.config.AdvertiseClientURLs}
-	s.propose(attributes, func(_ any, err error) {
+	s.propose(attributes, answerFunc(func(_ any, err error) {
 		if err != nil {
 			s.log.warn("failed to publish local member to cluster through raft local-member-id:%x error:%s", s.id, err)
 			s.scope.After(0, "publish", s.publish)
@@ -388,14 +390,14 @@ func (s *Server) publish() {
 		s.serving.open()
 		s.emit(sim.Story, "MemberReady", "etcd "+s.config.Name+" serves clients")
 		s.process.Changed()
-	})
+	}))
 }
 
 // proposeClusterVersion has a new leader publish the version that the cluster works at, if there is none yet.
 func (s *Server) proposeClusterVersion() {
 	if s.cluster.version == "" {
 		version := storageVersion(s.config.Version)
-		s.scope.After(0, "cluster version", func() { s.propose(&clusterVersionSet{version}, func(any, error) {}) })
+		s.scope.After(0, "cluster version", func() { s.propose(&clusterVersionSet{version}, nobody) })
 	}
 }
 

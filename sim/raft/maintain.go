@@ -27,7 +27,7 @@ func (s *Server) maintain(call *serverCall, request any) {
 			call.answer(s.applyAlarm(r).response, nil)
 			return
 		}
-		s.propose(r, call.answer)
+		s.propose(r, call)
 	case *DefragmentRequest:
 		s.defragment(call)
 	case *SnapshotRequest:
@@ -38,7 +38,9 @@ func (s *Server) maintain(call *serverCall, request any) {
 		s.moveLeader(call, r)
 	case *MemberListRequest:
 		if r.Linearizable {
-			s.reads.linearizable(func(err error) { call.answer(&MemberListResponse{s.header(), s.cluster.list()}, err) })
+			s.reads.linearizable(readerFunc(func(err error) {
+				call.answer(&MemberListResponse{s.header(), s.cluster.list()}, err)
+			}))
 			return
 		}
 		call.answer(&MemberListResponse{s.header(), s.cluster.list()}, nil)
@@ -208,13 +210,13 @@ func (s *Server) configure(reply func(any, error), kind pb.ConfChangeType, about
 	if kind != pb.ConfChangeRemoveNode {
 		cc.Context = encodeContext(about)
 	}
-	s.proposeConfChange(cc, func(response any, err error) {
+	s.proposeConfChange(cc, answerFunc(func(response any, err error) {
 		if err != nil {
 			reply(nil, err)
 			return
 		}
 		reply(answer(response.([]Member)), nil)
-	})
+	}))
 }
 
 func (s *Server) changed(list []Member) any { return &MemberChangeResponse{s.header(), list} }

@@ -15,7 +15,7 @@ import (
 type proposals struct {
 	server   *Server
 	waiting  map[uint64]*proposal
-	order    []*proposal // by deadline, which is the order of their starts; answered ones are dropped lazily
+	order    []deadline  // of all that were made; those of answered ones are dropped when they are due
 	noLeader []*proposal // not given to raft yet: node.Propose blocks while there is no leader
 	timer    sim.Timer
 	lastID   uint64
@@ -26,8 +26,17 @@ type proposal struct {
 	start sim.Time
 	data  []byte         // nil once given to raft
 	conf  *pb.ConfChange // instead of data
-	done  func(any, error)
+	to    answerer
 }
+
+// deadline remembers a proposal by name, so that an answered one does not live on until its time would have been over.
+type deadline struct {
+	id    uint64
+	start sim.Time
+}
+
+// nobody waits for the outcome.
+var nobody = answerFunc(func(any, error) {})
 
 // nextID makes an ID as etcd's idutil does: the member, the time of its start, a counter.
 func (p *proposals) nextID() uint64 {
@@ -39,33 +48,38 @@ func (p *proposals) nextID() uint64 {
 	return p.lastID
 }
 
-// propose has a request committed and applied; done is called once, with its response or error.
-func (s *Server) propose(request any, done func(any, error)) {
+// propose has a request committed and applied; to is answered once, with its response or error.
+func (s *Server) propose(request any, to answerer) {
 	if s.committed > s.applied+maxApplyGap {
-		done(nil, ErrTooManyRequests)
+		to.answer(nil, ErrTooManyRequests)
 		return
 	}
 	id := s.proposals.nextID()
 	data := encodeProposal(id, request)
 	if len(data) > s.config.MaxRequestBytes {
-		done(nil, ErrRequestTooLarge)
+		to.answer(nil, ErrRequestTooLarge)
 		return
 	}
-	s.proposals.add(&proposal{id: id, data: data, done: done})
+	x := new(proposal)
+	if call, ok := to.(*serverCall); ok {
+		x = &call.writes // a call proposes once
+	}
+	*x = proposal{id: id, data: data, to: to}
+	s.proposals.add(x)
 }
 
 // proposeConfChange has a change of the membership committed and applied.
-func (s *Server) proposeConfChange(cc *pb.ConfChange, done func(any, error)) {
+func (s *Server) proposeConfChange(cc *pb.ConfChange, to answerer) {
 	id := s.proposals.nextID()
 	cc.ID = id
-	s.proposals.add(&proposal{id: id, conf: cc, done: done})
+	s.proposals.add(&proposal{id: id, conf: cc, to: to})
 }
 
 func (p *proposals) add(x *proposal) {
 	s := p.server
 	x.start = s.kernel.Now()
 	p.waiting[x.id] = x
-	p.order = append(p.order, x)
+	p.order = append(p.order, deadline{x.id, x.start})
 	if !p.timer.Pending() {
 		p.timer = s.scope.AfterRun(s.config.requestTimeout(), "request time-out", p)
 	}
@@ -123,17 +137,14 @@ func (p *proposals) finish(id uint64, o outcome) {
 		return
 	}
 	delete(p.waiting, id)
-	done := x.done
-	x.done = nil
-	done(o.response, o.err)
+	x.to.answer(o.response, o.err)
 }
 
 // Run ends what has waited too long.
 func (p *proposals) Run() {
 	s := p.server
 	for len(p.order) > 0 {
-		x := p.order[0]
-		if x.done != nil {
+		if x := p.waiting[p.order[0].id]; x != nil {
 			left := s.config.requestTimeout() - s.kernel.Now().Sub(x.start)
 			if left > 0 {
 				p.timer = s.scope.AfterRun(left, "request time-out", p)
@@ -142,7 +153,6 @@ func (p *proposals) Run() {
 			err := s.timeoutError(x)
 			p.finish(x.id, outcome{nil, err})
 		}
-		p.order[0] = nil
 		p.order = p.order[1:]
 	}
 }
@@ -175,17 +185,25 @@ func (s *Server) timeoutError(x *proposal) error {
 // readLoop is etcd's linearizableReadLoop: one ReadIndex at a time serves all reads that wait for it.
 type readLoop struct {
 	server  *Server
-	next    []func(error) // wait for the next round
-	current []func(error) // wait for this one
+	next    []reader // wait for the next round
+	current []reader // wait for this one
+	spare   []reader // the memory of a list that is not used now
 	id      uint64        // of this round; 0: none
 	index   uint64        // to be applied; 0: not known yet
 	started sim.Time
 	timer   sim.Timer
 }
 
-// linearizable calls done when the member has applied everything that was committed when it was called.
-func (r *readLoop) linearizable(done func(error)) {
-	r.next = append(r.next, done)
+// reader is told when the member has applied everything that was committed when it asked, or why it cannot know.
+type reader interface{ caughtUp(err error) }
+
+type readerFunc func(error)
+
+func (fn readerFunc) caughtUp(err error) { fn(err) }
+
+// linearizable tells who when the member has applied everything that is committed now.
+func (r *readLoop) linearizable(who reader) {
+	r.next = append(r.next, who)
 	if r.id == 0 {
 		r.begin()
 	}
@@ -193,7 +211,7 @@ func (r *readLoop) linearizable(done func(error)) {
 
 func (r *readLoop) begin() {
 	s := r.server
-	r.current, r.next = r.next, nil
+	r.current, r.next, r.spare = r.next, r.spare, nil
 	r.id, r.index, r.started = s.proposals.nextID(), 0, s.kernel.Now()
 	r.timer = s.scope.AfterRun(readIndexRetry, "ReadIndex", r)
 	r.ask()
@@ -264,9 +282,11 @@ func (r *readLoop) end(err error) {
 	waiting := r.current
 	r.current, r.id, r.index = nil, 0, 0
 	r.timer.Stop()
-	for _, done := range waiting {
-		done(err)
+	for _, who := range waiting {
+		who.caughtUp(err)
 	}
+	clear(waiting)
+	r.spare = waiting[:0]
 	if r.id == 0 && len(r.next) > 0 {
 		r.server.scope.After(0, "ReadIndex", func() {
 			if r.id == 0 && len(r.next) > 0 {

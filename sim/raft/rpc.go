@@ -31,11 +31,23 @@ type clientConn struct {
 
 // serverCall is a request under way.
 type serverCall struct {
-	conn  *clientConn
-	id    uint64
-	watch *watchStream
-	done  bool
+	conn    *clientConn
+	id      uint64
+	request any
+	watch   *watchStream
+	done    bool
+	reply   serverAnswer
+	writes  proposal // what the request proposes, if it does
 }
+
+// answerer is who waits for the outcome of a request: a call, or whoever wants to know.
+type answerer interface {
+	answer(response any, err error)
+}
+
+type answerFunc func(response any, err error)
+
+func (fn answerFunc) answer(response any, err error) { fn(response, err) }
 
 // Frames between client and member.
 type (
@@ -53,6 +65,11 @@ type (
 		response any
 		err      error
 		more     bool // a stream: this is not the end
+	}
+	// watchAnswer is a message of a watch, in one piece of memory.
+	watchAnswer struct {
+		serverAnswer
+		watch WatchResponse
 	}
 )
 
@@ -138,7 +155,7 @@ func (cc *clientConn) end() {
 func (cc *clientConn) receive(msg any) {
 	switch m := msg.(type) {
 	case *clientRequest:
-		call := &serverCall{conn: cc, id: m.id}
+		call := &serverCall{conn: cc, id: m.id, request: m.request}
 		cc.calls = append(cc.calls, call)
 		cc.serving.server.dispatch(call, m.request)
 	case *clientCancel:
@@ -184,14 +201,17 @@ func (c *serverCall) answer(response any, err error) {
 		response = nil
 	}
 	c.conn.drop(c)
-	c.conn.conn.Send(&serverAnswer{c.id, response, err, false})
+	c.reply = serverAnswer{c.id, response, err, false}
+	c.conn.conn.Send(&c.reply)
 	c.conn.serving.maybeStopped()
 }
 
 // stream sends one message of a stream.
-func (c *serverCall) stream(response any) {
+func (c *serverCall) stream(response WatchResponse) {
 	if !c.done {
-		c.conn.conn.Send(&serverAnswer{c.id, response, nil, true})
+		m := &watchAnswer{watch: response}
+		m.serverAnswer = serverAnswer{c.id, &m.watch, nil, true}
+		c.conn.conn.Send(&m.serverAnswer)
 	}
 }
 
@@ -207,10 +227,10 @@ func (s *Server) dispatch(call *serverCall, request any) {
 	}
 	switch r := request.(type) {
 	case *RangeRequest:
-		s.read(call, r.Serializable, func() (any, error) { return s.rangeNow(r) })
+		s.read(call, r.Serializable)
 	case *TxnRequest:
 		if txnReadOnly(r) {
-			s.read(call, txnSerializable(r), func() (any, error) { return s.txnNow(r) })
+			s.read(call, txnSerializable(r))
 			return
 		}
 		s.write(call, r, txnCost(r))
@@ -222,7 +242,7 @@ func (s *Server) dispatch(call *serverCall, request any) {
 		}
 		s.write(call, r, leaseOverhead)
 	case *DeleteRangeRequest, *CompactionRequest, *LeaseRevokeRequest:
-		s.propose(r, call.answer)
+		s.propose(r, call)
 	case *LeaseKeepAliveRequest, *LeaseTimeToLiveRequest:
 		s.lessor.ask(r, call.answer)
 	case *LeaseLeasesRequest:
@@ -255,44 +275,46 @@ func (s *Server) isLearner() bool {
 }
 
 // read answers from the member's own state, first waiting until that is as new as the cluster's unless serializable.
-func (s *Server) read(call *serverCall, serializable bool, answer func() (any, error)) {
-	now := func() {
-		if s.blocked { // the database is being defragmented
-			s.watches.later = append(s.watches.later, func() { call.answer(answer()) })
-			return
-		}
-		call.answer(answer())
-	}
+func (s *Server) read(call *serverCall, serializable bool) {
 	if serializable {
-		now()
+		call.read()
 		return
 	}
-	s.reads.linearizable(func(err error) {
-		if err != nil {
-			call.answer(nil, err)
-			return
-		}
-		if !call.done {
-			now()
-		}
-	})
+	s.reads.linearizable(call)
 }
 
-func (s *Server) rangeNow(r *RangeRequest) (any, error) {
-	response, err := executeRange(s.store, r)
-	if err != nil {
-		return nil, err
+// caughtUp has a linearizable read answered.
+func (c *serverCall) caughtUp(err error) {
+	switch {
+	case err != nil:
+		c.answer(nil, err)
+	case !c.done:
+		c.read()
 	}
-	response.Header = s.header()
-	return response, nil
 }
 
-func (s *Server) txnNow(r *TxnRequest) (any, error) {
-	response, err := s.txn(r)
-	if err != nil {
-		return nil, err
+// read answers a range, or a transaction that only reads, from the store as it is now.
+func (c *serverCall) read() {
+	s := c.conn.serving.server
+	if s.blocked { // the database is being defragmented
+		s.watches.later = append(s.watches.later, c.readNow)
+		return
 	}
-	return response, nil
+	c.readNow()
+}
+
+func (c *serverCall) readNow() {
+	s := c.conn.serving.server
+	if r, ok := c.request.(*TxnRequest); ok {
+		response, err := s.txn(r, true)
+		c.answer(response, err)
+		return
+	}
+	response, err := executeRange(s.store, c.request.(*RangeRequest))
+	if err == nil {
+		response.Header = s.header()
+	}
+	c.answer(response, err)
 }
 
 // write proposes what makes the database grow, unless it is full (quotaKVServer).
@@ -302,5 +324,5 @@ func (s *Server) write(call *serverCall, request any, cost int64) {
 		call.answer(nil, ErrNoSpace)
 		return
 	}
-	s.propose(request, call.answer)
+	s.propose(request, call)
 }

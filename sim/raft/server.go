@@ -34,7 +34,8 @@ type Server struct {
 	busy      bool           // a Ready is being persisted: no other is taken, ticks wait
 	handling  bool           // a Ready is being handled right now
 	late      bool           // a tick came while busy (the ticker's channel holds one)
-	ready     etcdraft.Ready // while busy
+	ready     etcdraft.Ready // that is handled, or being persisted
+	onSynced  func()
 	role      etcdraft.StateType
 	lead      uint64
 	term      uint64
@@ -43,7 +44,9 @@ type Server struct {
 	stopping  bool
 
 	// The state machine.
+	entries    *entries
 	store      *mvcc.Store
+	path       []bool // memory of a transaction's path
 	applied    uint64
 	appliedAt  uint64 // term of the applied entry
 	confState  *pb.ConfState
@@ -118,9 +121,10 @@ func (s *Server) crash(text string) {
 func (s *Server) advance() {
 	s.elections.fix()
 	for !s.busy && !s.handling && s.scope.Alive() && s.node.HasReady() {
-		rd := s.node.Ready()
-		s.handle(rd)
-		if onlyMessages(&rd) {
+		s.ready = s.node.Ready()
+		more := !onlyMessages(&s.ready)
+		s.handle(&s.ready)
+		if !more {
 			return // most often; asking again would cost as much as the message did
 		}
 	}
@@ -133,7 +137,7 @@ func onlyMessages(rd *etcdraft.Ready) bool {
 }
 
 // handle does what etcd's raftNode does with a Ready: apply, send if leader, persist, then send if not.
-func (s *Server) handle(rd etcdraft.Ready) {
+func (s *Server) handle(rd *etcdraft.Ready) {
 	s.handling = true
 	if rd.SoftState != nil {
 		s.softState(rd.SoftState)
@@ -163,7 +167,7 @@ func (s *Server) handle(rd etcdraft.Ready) {
 		s.persisted(rd)
 		return
 	}
-	s.busy, s.ready = true, rd
+	s.busy = true
 	if !restoring {
 		s.wal.sync(s)
 		return
@@ -179,9 +183,8 @@ func (s *Server) handle(rd etcdraft.Ready) {
 // synced is called when the write-ahead log is on the disk.
 func (s *Server) synced() {
 	defer s.catch()
-	rd := s.ready
-	s.busy, s.ready = false, etcdraft.Ready{}
-	s.persisted(rd)
+	s.busy = false
+	s.persisted(&s.ready)
 	s.elections.fix()
 	if s.late && !s.busy {
 		s.late = false
@@ -191,18 +194,20 @@ func (s *Server) synced() {
 	s.advance()
 }
 
-func (s *Server) persisted(rd etcdraft.Ready) {
+func (s *Server) persisted(rd *etcdraft.Ready) {
 	s.handling = true
 	if !etcdraft.IsEmptySnap(rd.Snapshot) {
-		s.raftLog.restart(&rd.Snapshot.Metadata)
-		s.restore(&rd.Snapshot)
+		at := rd.Snapshot.Metadata // it is kept
+		s.raftLog.restart(&at)
+		s.restore(&at)
 		s.apply(rd.CommittedEntries)
 	}
 	s.raftLog.append(rd.Entries)
 	if s.role != etcdraft.StateLeader {
 		s.peers.send(rd.Messages)
 	}
-	s.node.Advance(rd)
+	s.ready = etcdraft.Ready{}
+	s.node.Advance(s.ready) // the library remembers what it was itself
 	s.elections.fix()
 	s.handling = false
 	s.maybeSnapshot()
@@ -238,8 +243,7 @@ func (s *Server) header() ResponseHeader {
 }
 
 // restore replaces the state machine by what came with a snapshot.
-func (s *Server) restore(snapshot *pb.Snapshot) {
-	at := &snapshot.Metadata
+func (s *Server) restore(at *pb.SnapshotMetadata) {
 	db := s.incoming
 	sim.Assert(db != nil && db.index >= at.Index, "snapshot %d came without a database", at.Index)
 	s.incoming = nil

@@ -17,7 +17,7 @@ type writeAheadLog struct {
 type walMetadata struct{ member, cluster uint64 }
 
 // save appends what a Ready says; it reports whether it must be on the disk before anyone hears of it.
-func (w *writeAheadLog) save(rd etcdraft.Ready) (mustSync bool) {
+func (w *writeAheadLog) save(rd *etcdraft.Ready) (mustSync bool) {
 	if !etcdraft.IsEmptyHardState(rd.HardState) {
 		state := rd.HardState
 		_ = w.log.Append(&state)
@@ -29,7 +29,7 @@ func (w *writeAheadLog) save(rd etcdraft.Ready) (mustSync bool) {
 }
 
 // sync makes what was saved durable, then has the member go on.
-func (w *writeAheadLog) sync(s *Server) { w.log.Sync(s.scope, s.synced) }
+func (w *writeAheadLog) sync(s *Server) { w.log.Sync(s.scope, s.onSynced) }
 
 // release lets go of what is in the database up to index. Everything must be synced.
 func (w *writeAheadLog) release(index uint64) {

@@ -38,8 +38,7 @@ func (c *Client) Watch(request *WatchRequest, on func(*WatchResponse)) (cancel f
 func (c *Client) RequestProgress() {
 	for _, sc := range c.conns {
 		if sc.state == ready {
-			c.lastID++
-			sc.send(&call{client: c, id: c.lastID, request: &WatchProgressRequest{}, done: func(any, error) {}})
+			sc.send(&call{client: c, frame: clientRequest{c.nextID(), &WatchProgressRequest{}}})
 		}
 	}
 }
@@ -62,9 +61,8 @@ func (w *watch) open() {
 	c := w.client
 	request := w.request
 	request.StartRevision = w.next
-	c.lastID++
 	w.broken = false
-	w.call = &call{client: c, id: c.lastID, request: &request, stream: true, message: w.message, done: w.ended}
+	w.call = &call{client: c, frame: clientRequest{c.nextID(), &request}, stream: true, message: w.message, done: w.ended}
 	w.call.try()
 }
 

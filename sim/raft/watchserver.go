@@ -42,7 +42,7 @@ func (w *watchServer) open(call *serverCall, r *WatchRequest) {
 		key = []byte{0}
 	}
 	w.streams = append(w.streams, stream)
-	call.stream(&WatchResponse{Header: s.header(), Created: true})
+	call.stream(WatchResponse{Header: s.header(), Created: true})
 	stream.watcher = s.store.Watch(mvcc.WatchOptions{Key: key, End: r.RangeEnd, Start: r.StartRevision, PrevKV: r.PrevKv,
 		NoPut: r.NoPut, NoDelete: r.NoDelete, Deliver: stream.deliver, Compacted: stream.compacted})
 	w.sync()
@@ -53,14 +53,14 @@ func (w *watchServer) open(call *serverCall, r *WatchRequest) {
 
 func (x *watchStream) deliver(events []Event) {
 	header := x.server.server.header()
-	x.call.stream(&WatchResponse{Header: header, Events: events})
+	x.call.stream(WatchResponse{Header: header, Events: events})
 }
 
 func (x *watchStream) compacted(revision int64) {
 	s := x.server.server
 	x.watcher = nil
 	s.scope.After(0, "compacted", func() {
-		x.call.stream(&WatchResponse{Header: s.header(), CompactRevision: revision, Canceled: true,
+		x.call.stream(WatchResponse{Header: s.header(), CompactRevision: revision, Canceled: true,
 			CancelReason: ErrCompacted.Text})
 		x.call.answer(nil, nil)
 		x.close()
@@ -107,7 +107,7 @@ func (w *watchServer) scheduleProgress() {
 			if x.request.ProgressNotify {
 				any = true
 				if x.watcher != nil && x.watcher.Quiet() {
-					x.call.stream(&WatchResponse{Header: s.header()})
+					x.call.stream(WatchResponse{Header: s.header()})
 				}
 			}
 		}
@@ -121,7 +121,7 @@ func (w *watchServer) scheduleProgress() {
 func (w *watchServer) requestProgress(call *serverCall) {
 	for _, x := range slices.Clone(w.streams) {
 		if x.call.conn == call.conn && x.watcher != nil && x.watcher.Synced() {
-			x.call.stream(&WatchResponse{Header: w.server.header()})
+			x.call.stream(WatchResponse{Header: w.server.header()})
 		}
 	}
 	call.answer(nil, nil)

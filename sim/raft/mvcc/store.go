@@ -29,6 +29,7 @@ type Store struct {
 	leases    leases
 	hub       hub
 	writing   bool
+	txn       Txn // the one that is under way
 	versions  *Versions
 }
 

@@ -12,7 +12,8 @@ func (s *Store) Write() *Txn {
 		panic("mvcc: a transaction is under way")
 	}
 	s.writing = true
-	return &Txn{s, len(s.history)}
+	s.txn = Txn{s, len(s.history)}
+	return &s.txn
 }
 
 // Revision returns the revision that readers of the transaction see: the new one once it has changed something.
@@ -25,6 +26,9 @@ func (t *Txn) Revision() int64 {
 
 // Changes returns how many keys the transaction has changed.
 func (t *Txn) Changes() int { return len(t.store.history) - t.first }
+
+// Get returns the version of a key that the transaction sees, nil if there is none.
+func (t *Txn) Get(key []byte) *KeyValue { return t.store.Get(key) }
 
 // Range is Store.Range as the transaction sees it.
 func (t *Txn) Range(key, end []byte, o RangeOptions) ([]*KeyValue, int64, error) {
