@@ -74,7 +74,7 @@ func readsOnly(request any) bool {
 func (s *Server) applyRequest(request any, wanted bool) outcome {
 	switch r := request.(type) {
 	case *PutRequest:
-		return s.applyPut(r)
+		return s.applyPut(r, wanted)
 	case *DeleteRangeRequest:
 		txn := s.store.Write()
 		response := deleteRange(txn, r)
@@ -117,7 +117,7 @@ const (
 	leaseOverhead = 64
 )
 
-func (s *Server) applyPut(r *PutRequest) outcome {
+func (s *Server) applyPut(r *PutRequest, wanted bool) outcome {
 	if s.hasAlarm(AlarmNoSpace) {
 		return outcome{nil, ErrNoSpace}
 	}
@@ -126,13 +126,15 @@ func (s *Server) applyPut(r *PutRequest) outcome {
 		return outcome{nil, err}
 	}
 	txn := s.store.Write()
-	response := &PutResponse{PrevKv: put(txn, r)}
+	prev := put(txn, r)
 	txn.End()
 	if full {
-		return outcome{response, ErrNoSpace}
+		return outcome{nil, ErrNoSpace} // an answer with an error has no response
 	}
-	response.Header = s.header()
-	return outcome{response, nil}
+	if !wanted {
+		return outcome{}
+	}
+	return outcome{&PutResponse{s.header(), prev}, nil}
 }
 
 func (s *Server) applyTxn(r *TxnRequest, wanted bool) outcome {

@@ -244,7 +244,7 @@ func (s *Server) forceNewCluster() {
 
 // start opens the ports and starts raft.
 func (s *Server) start(content walContent, bootstrap bool) (err error) {
-	s.peers.server, s.peers.byID = s, map[uint64]*peer{}
+	s.peers.server, s.peers.byID, s.peers.wire = s, map[uint64]*peer{}, wireOf(s.kernel)
 	s.proposals = proposals{server: s, waiting: map[uint64]*proposal{}}
 	s.entries = entriesOf(s.kernel)
 	s.onSynced = s.synced
@@ -261,7 +261,7 @@ func (s *Server) start(content walContent, bootstrap bool) (err error) {
 	if err != nil {
 		return err
 	}
-	s.elections = newElectionTimer(s.node, s.kernel.Seed(), s.id)
+	s.elections, s.buffers = newElectionTimer(s.node, s.kernel.Seed(), s.id), newMessageBuffers(s.node)
 	s.process.Publish(s)
 	s.process.OnTerm(s.terminate)
 	if bootstrap {

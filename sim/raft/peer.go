@@ -23,6 +23,7 @@ type peers struct {
 	order    []*peer            // by ID
 	initial  map[uint64]*Member // known from the start, until the log says who the members are
 	listener *hardware.Listener
+	wire     *wire
 }
 
 // peer is one other member.
@@ -197,6 +198,7 @@ func (p *peers) receive(x *peer, c *hardware.Conn, msg any) {
 			p.active(x)
 		}
 		p.process(m)
+		p.wire.delivered(m)
 	case *refusal:
 		p.refused(x, m)
 		if x.in == c {
@@ -328,10 +330,12 @@ func (p *peers) send(messages []pb.Message) {
 		answered = true
 	}
 	for i := range messages {
-		m := &messages[i]
-		x := p.byID[m.To]
+		x := p.byID[messages[i].To]
+		if x == nil {
+			continue
+		}
+		m := p.wire.carry(&messages[i])
 		switch {
-		case x == nil:
 		case m.Type == pb.MsgSnap:
 			p.postSnapshot(x, m)
 		case x.out == nil:
@@ -395,4 +399,31 @@ func (p *peers) connectedSince(since sim.Time) (n int) {
 
 func (p *peers) quorumSince(since sim.Time) bool {
 	return p.connectedSince(since) >= p.server.cluster.voters()/2+1
+}
+
+// wire has the memory of messages that were delivered, for those that are sent. A message that is lost on its way
+// leaves the memory's rounds.
+type wire struct{ free []*pb.Message }
+
+type wireKey struct{}
+
+func wireOf(k *sim.Kernel) *wire { return k.Memo(wireKey{}, func() any { return new(wire) }).(*wire) }
+
+// carry returns a copy to be sent.
+func (w *wire) carry(m *pb.Message) *pb.Message {
+	last := len(w.free) - 1
+	if last < 0 {
+		copied := *m
+		return &copied
+	}
+	copied := w.free[last]
+	w.free = w.free[:last]
+	*copied = *m
+	return copied
+}
+
+// delivered takes a message back that raft has taken, by value.
+func (w *wire) delivered(m *pb.Message) {
+	*m = pb.Message{}
+	w.free = append(w.free, m)
 }

@@ -188,8 +188,8 @@ type readLoop struct {
 	next    []reader // wait for the next round
 	current []reader // wait for this one
 	spare   []reader // the memory of a list that is not used now
-	id      uint64        // of this round; 0: none
-	index   uint64        // to be applied; 0: not known yet
+	id      uint64   // of this round; 0: none
+	index   uint64   // to be applied; 0: not known yet
 	started sim.Time
 	timer   sim.Timer
 }

@@ -62,7 +62,7 @@ func RestoreSnapshot(disk *hardware.Disk, file *Database, c RestoreConfig) error
 	}
 	state := pb.HardState{Term: 1, Vote: cluster.byName(c.Name).ID,
 		Commit: db.index}
-	wal := &writeAheadLog{disk.OpenLog(s.config.walPath())}
+	wal := &writeAheadLog{log: disk.OpenLog(s.config.walPath())}
 	wal.rewrite(&walMetadata{cluster.byName(c.Name).ID, cluster.id}, nil, state)
 	disk.SyncAll()
 	return nil

@@ -26,6 +26,7 @@ type Server struct {
 
 	node      *etcdraft.RawNode
 	elections *electionTimer
+	buffers   messageBuffers
 	raftLog   *raftLog
 	wal       *writeAheadLog
 	peers     peers
@@ -121,7 +122,7 @@ func (s *Server) crash(text string) {
 func (s *Server) advance() {
 	s.elections.fix()
 	for !s.busy && !s.handling && s.scope.Alive() && s.node.HasReady() {
-		s.ready = s.node.Ready()
+		s.ready = s.buffers.ready(s.node)
 		more := !onlyMessages(&s.ready)
 		s.handle(&s.ready)
 		if !more {
@@ -159,7 +160,7 @@ func (s *Server) handle(rd *etcdraft.Ready) {
 		return
 	}
 	if s.role == etcdraft.StateLeader {
-		s.peers.send(rd.Messages)
+		s.send(rd)
 	}
 	mustSync := s.wal.save(rd) && !s.config.UnsafeNoFsync
 	s.handling = false
@@ -194,6 +195,13 @@ func (s *Server) synced() {
 	s.advance()
 }
 
+// send sends the messages of a Ready.
+func (s *Server) send(rd *etcdraft.Ready) {
+	s.peers.send(rd.Messages)
+	s.buffers.sent(rd.Messages)
+	rd.Messages = nil
+}
+
 func (s *Server) persisted(rd *etcdraft.Ready) {
 	s.handling = true
 	if !etcdraft.IsEmptySnap(rd.Snapshot) {
@@ -204,7 +212,7 @@ func (s *Server) persisted(rd *etcdraft.Ready) {
 	}
 	s.raftLog.append(rd.Entries)
 	if s.role != etcdraft.StateLeader {
-		s.peers.send(rd.Messages)
+		s.send(rd)
 	}
 	s.ready = etcdraft.Ready{}
 	s.node.Advance(s.ready) // the library remembers what it was itself

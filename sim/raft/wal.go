@@ -10,17 +10,24 @@ import (
 
 // writeAheadLog is a member's log on its disk: records of who the member is, entries, hard states and snapshots.
 type writeAheadLog struct {
-	log *hardware.Log
+	log    *hardware.Log
+	states []pb.HardState // memory for records
 }
 
 // walMetadata is the first record: whose log it is.
 type walMetadata struct{ member, cluster uint64 }
 
+// statesAtOnce is for how many hard states memory is taken. chosen: there is one for each write.
+const statesAtOnce = 64
+
 // save appends what a Ready says; it reports whether it must be on the disk before anyone hears of it.
 func (w *writeAheadLog) save(rd *etcdraft.Ready) (mustSync bool) {
 	if !etcdraft.IsEmptyHardState(rd.HardState) {
-		state := rd.HardState
-		_ = w.log.Append(&state)
+		if len(w.states) == cap(w.states) {
+			w.states = make([]pb.HardState, 0, statesAtOnce)
+		}
+		w.states = append(w.states, rd.HardState)
+		_ = w.log.Append(&w.states[len(w.states)-1])
 	}
 	for i := range rd.Entries {
 		_ = w.log.Append(&rd.Entries[i])
