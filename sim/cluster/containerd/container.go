@@ -46,6 +46,7 @@ type Config struct {
 type Container struct {
 	Config
 	ID         string
+	StatusID   string // as a pod's status names it: containerd://ID
 	State      State
 	CreatedAt  time.Time
 	StartedAt  time.Time
@@ -69,6 +70,8 @@ type Container struct {
 	waiters  []*sim.Future[struct{}]
 	pod      *podRecord
 }
+
+const statusPrefix = "containerd://"
 
 // LogLine is a line of a container's log.
 type LogLine struct {
@@ -118,7 +121,8 @@ func (r *Runtime) CreateContainer(p *sim.Proc, config Config) (*Container, error
 		case r.machine.Disk().Full():
 			return errors.New("rpc error: code = Unknown desc = failed to reserve container name: no space left on device")
 		}
-		c.ID, c.CreatedAt, c.pod = r.newID(), r.machine.Clock().Now(), pod
+		c.StatusID = r.newID(statusPrefix)
+		c.ID, c.CreatedAt, c.pod = c.StatusID[len(statusPrefix):], r.machine.Clock().Now(), pod
 		c.script, _ = ParseCommand(config.Argv)
 		pod.containers = append([]*Container{c}, pod.containers...)
 		r.changed()
@@ -256,7 +260,7 @@ func (r *Runtime) StopContainer(p *sim.Proc, c *Container, timeout time.Duration
 	if c.State != Running {
 		return nil
 	}
-	done := r.begin()
+	done := r.begin(nil)
 	exited := sim.NewFuture[struct{}]()
 	c.waiters = append(c.waiters, exited)
 	kill := r.daemon.Scope().After(timeout, "stop timeout", func() { r.kill(c, 137, "") })

@@ -1,9 +1,11 @@
 package containerd
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -194,7 +196,11 @@ func (r *Runtime) notify(uid types.UID) {
 }
 
 // call is a verb under way in the daemon.
-type call struct{ done *sim.Future[struct{}] }
+type call struct {
+	runtime *Runtime
+	work    func() error
+	done    sim.Future[struct{}]
+}
 
 // requestTimeout: 2 min, the kubelet's runtimeRequestTimeout (pkg/kubelet/apis/config/v1beta1/defaults.go, v1.36).
 const requestTimeout = 2 * time.Minute
@@ -208,23 +214,23 @@ func (r *Runtime) invokeWithin(p *sim.Proc, d, within time.Duration, work func()
 	if r.daemon == nil {
 		return ErrUnavailable
 	}
-	c := r.begin()
-	r.daemon.Scope().After(d, "cri", func() { r.finish(c, work()) })
+	c := r.begin(work)
+	r.daemon.Scope().AfterRun(d, "cri", c)
 	return r.await(p, c, within)
 }
 
-func (r *Runtime) begin() *call {
-	c := &call{sim.NewFuture[struct{}]()}
+// Run does the verb's work in the daemon.
+func (c *call) Run() { c.runtime.finish(c, c.work()) }
+
+func (r *Runtime) begin(work func() error) *call {
+	c := &call{runtime: r, work: work}
 	r.pending = append(r.pending, c)
 	return c
 }
 
 func (r *Runtime) finish(c *call, err error) {
-	for i, other := range r.pending {
-		if other == c {
-			r.pending = append(r.pending[:i:i], r.pending[i+1:]...)
-			break
-		}
+	if i := slices.Index(r.pending, c); i >= 0 {
+		r.pending = slices.Delete(r.pending, i, i+1)
 	}
 	c.done.Resolve(struct{}{}, err)
 }
@@ -248,20 +254,20 @@ func (r *Runtime) failPending() {
 
 func (r *Runtime) draw(s Span) time.Duration { return r.random.Between(s.Min, s.Max) }
 
-func (r *Runtime) newID() string {
+// newID makes an ID of 64 hexadecimal digits, behind a prefix.
+func (r *Runtime) newID(prefix string) string {
 	r.serial++
-	return fmt.Sprintf("%016x%016x%016x%016x", r.random.Uint64(), r.random.Uint64(), r.random.Uint64(), r.serial)
+	var sum [32]byte
+	for i, part := range [...]uint64{r.random.Uint64(), r.random.Uint64(), r.random.Uint64(), r.serial} {
+		binary.BigEndian.PutUint64(sum[8*i:], part)
+	}
+	var text [len(statusPrefix) + 64]byte
+	return string(hex.AppendEncode(append(text[:0], prefix...), sum[:]))
 }
 
 // address hands out the next address of the pod network, as host-local does: round the range.
 func (r *Runtime) address() string {
 	size := 1 << (r.prefix.Addr().BitLen() - r.prefix.Bits())
-	used := map[string]bool{}
-	for _, pod := range r.order {
-		for _, s := range pod.sandboxes {
-			used[s.IP] = true
-		}
-	}
 	for range size {
 		r.nextAddr = (r.nextAddr + 1) % size
 		if r.nextAddr < 2 || r.nextAddr == size-1 {
@@ -271,11 +277,22 @@ func (r *Runtime) address() string {
 		n := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 		n += uint32(r.nextAddr)
 		ip := netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}).String()
-		if !used[ip] {
+		if !r.used(ip) {
 			return ip
 		}
 	}
 	return ""
+}
+
+func (r *Runtime) used(ip string) bool {
+	for _, pod := range r.order {
+		for _, s := range pod.sandboxes {
+			if s.IP == ip {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Changes counts what an observer can see.

@@ -34,7 +34,7 @@ func (r *Runtime) RunPodSandbox(p *sim.Proc, want Sandbox) (*Sandbox, error) {
 		if r.machine.Disk().Full() {
 			return fmt.Errorf("rpc error: code = Unknown desc = failed to reserve sandbox name: no space left on device")
 		}
-		s.ID, s.Ready, s.CreatedAt = r.newID(), true, r.machine.Clock().Now()
+		s.ID, s.Ready, s.CreatedAt = r.newID(""), true, r.machine.Clock().Now()
 		if !s.HostNetwork {
 			if s.IP = r.address(); s.IP == "" {
 				return errors.New("rpc error: code = Unknown desc = failed to setup network for sandbox: " +

@@ -50,6 +50,7 @@ type Kubelet struct {
 	known     podManager
 	workers   podWorkers
 	status    statusManager
+	draft     *draft
 	probes    proberManager
 	node      nodeStatus
 	lease     leaseController
@@ -62,6 +63,7 @@ type Kubelet struct {
 	sources   map[types.NamespacedName]bool
 	relists   relists
 	shutdown  nodeShutdown
+	hostIPs   []corev1.HostIP // of every pod here
 }
 
 // Main is the kubelet's main function. It exits 1 when flags or files are wrong.
@@ -82,6 +84,8 @@ func Main(p *hardware.Process, argv []string, options Options) {
 	kl.events = controlplane.NewRecorder(kl.client, "kubelet").On(kl.config.nodeName, kl.machine.Clock().Now)
 	kl.crashes = newBackoff(backOffPeriod, kl.config.crashLoopMax, kl.crashResetAfter())
 	kl.pulls = newBackoff(backOffPeriod, 5*time.Minute, 10*time.Minute)
+	kl.draft = draftOf(kl)
+	kl.hostIPs = []corev1.HostIP{{IP: kl.hostIP()}}
 	kl.known.init()
 	kl.workers.init(kl)
 	kl.status.init(kl)

@@ -193,12 +193,12 @@ func (kl *Kubelet) reasonToKill(spec *corev1.Container, c *containerd.Container)
 	switch {
 	case c.Hash != containerHash(spec):
 		kill.message = fmt.Sprintf("Container %s definition changed", spec.Name)
-	case kl.probes.failed(c.ID, liveness):
+	case kl.probes.failed(c.StatusID, liveness):
 		kill.message = fmt.Sprintf("Container %s failed liveness probe", spec.Name)
 		if spec.LivenessProbe != nil {
 			kill.grace = spec.LivenessProbe.TerminationGracePeriodSeconds
 		}
-	case kl.probes.failed(c.ID, startup):
+	case kl.probes.failed(c.StatusID, startup):
 		kill.message = fmt.Sprintf("Container %s failed startup probe", spec.Name)
 		if spec.StartupProbe != nil {
 			kill.grace = spec.StartupProbe.TerminationGracePeriodSeconds

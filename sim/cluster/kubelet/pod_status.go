@@ -14,14 +14,17 @@ import (
 // Models generateAPIPodStatus, convertStatusToAPIStatus, getPhase and the conditions (pkg/kubelet/kubelet_pods.go,
 // status/generate.go, v1.36). Leaves out: resources, volume mounts, ephemeral containers.
 
-// generateStatus makes the status of a pod from its spec, its containers and its probes.
+// generateStatus makes the status of a pod from its spec, its containers and its probes. It is the draft: it holds
+// until another is made.
 func (kl *Kubelet) generateStatus(w *podWorker, pod *corev1.Pod, status containerd.PodStatus,
 	terminal bool) *corev1.PodStatus {
 	old := kl.status.get(pod.UID)
 	if old == nil {
 		old = &pod.Status
 	}
-	s := &corev1.PodStatus{QOSClass: pod.Status.QOSClass, NominatedNodeName: "", StartTime: old.StartTime}
+	d := kl.draft
+	s := d.begin()
+	s.QOSClass, s.StartTime = pod.Status.QOSClass, old.StartTime
 	if s.QOSClass == "" {
 		s.QOSClass = qosOf(pod)
 	}
@@ -29,13 +32,15 @@ func (kl *Kubelet) generateStatus(w *podWorker, pod *corev1.Pod, status containe
 		s.ObservedGeneration = pod.Generation
 	}
 	c := statusMaker{kl: kl, w: w, pod: pod, runtime: &status, old: old, terminal: terminal}
-	s.InitContainerStatuses = c.containers(pod.Spec.InitContainers, old.InitContainerStatuses, true)
-	s.ContainerStatuses = c.containers(pod.Spec.Containers, old.ContainerStatuses, false)
+	d.initContainers = c.containers(d.initContainers[:0], pod.Spec.InitContainers, old.InitContainerStatuses, true)
+	d.containers = c.containers(d.containers[:0], pod.Spec.Containers, old.ContainerStatuses, false)
+	s.InitContainerStatuses, s.ContainerStatuses = d.initContainers, d.containers
 	s.Phase = c.phase(s)
 	c.keepPhase(s)
 	kl.probes.setReadiness(pod, s)
 	c.addresses(s)
-	s.Conditions = c.conditions(s)
+	d.conditions = c.conditions(d.conditions[:0], s)
+	s.Conditions = d.conditions
 	return s
 }
 
@@ -72,8 +77,8 @@ func (c *statusMaker) keepPhase(s *corev1.PodStatus) {
 }
 
 func (c *statusMaker) addresses(s *corev1.PodStatus) {
-	ip := c.kl.hostIP()
-	s.HostIP, s.HostIPs = ip, []corev1.HostIP{{IP: ip}}
+	ip := c.kl.hostIPs[0].IP
+	s.HostIP, s.HostIPs = ip, c.kl.hostIPs
 	switch {
 	case c.pod.Spec.HostNetwork:
 		s.PodIP = ip
@@ -82,20 +87,21 @@ func (c *statusMaker) addresses(s *corev1.PodStatus) {
 	default:
 		s.PodIP = c.old.PodIP // of a pod that has ended, it stays to be seen
 	}
-	if s.PodIP != "" {
+	switch {
+	case s.PodIP == "":
+	case len(c.old.PodIPs) == 1 && c.old.PodIPs[0].IP == s.PodIP:
+		s.PodIPs = c.old.PodIPs
+	default:
 		s.PodIPs = []corev1.PodIP{{IP: s.PodIP}}
 	}
 }
 
-// containers makes the statuses of all containers of one kind, in the order of the spec.
-func (c *statusMaker) containers(specs []corev1.Container, old []corev1.ContainerStatus,
-	initial bool) []corev1.ContainerStatus {
-	if len(specs) == 0 {
-		return nil
-	}
-	list := make([]corev1.ContainerStatus, len(specs))
+// containers appends the statuses of all containers of one kind, in the order of the spec.
+func (c *statusMaker) containers(list []corev1.ContainerStatus, specs []corev1.Container,
+	old []corev1.ContainerStatus, initial bool) []corev1.ContainerStatus {
 	for i := range specs {
-		list[i] = c.container(&specs[i], statusOf(old, specs[i].Name), initial)
+		list = append(list, corev1.ContainerStatus{Name: specs[i].Name, Image: specs[i].Image})
+		c.container(&list[i], &specs[i], statusOf(old, specs[i].Name), initial)
 	}
 	return list
 }
@@ -109,9 +115,9 @@ func statusOf(list []corev1.ContainerStatus, name string) *corev1.ContainerStatu
 	return nil
 }
 
-func (c *statusMaker) container(spec *corev1.Container, old *corev1.ContainerStatus,
-	initial bool) corev1.ContainerStatus {
-	s := corev1.ContainerStatus{Name: spec.Name, Image: spec.Image}
+// container fills in the status of a container; old is the one before, nil if there is none.
+func (c *statusMaker) container(s *corev1.ContainerStatus, spec *corev1.Container, old *corev1.ContainerStatus,
+	initial bool) {
 	var newest, before *containerd.Container
 	for _, run := range c.runtime.Containers {
 		if run.Name != spec.Name {
@@ -125,37 +131,41 @@ func (c *statusMaker) container(spec *corev1.Container, old *corev1.ContainerSta
 		}
 	}
 	if newest == nil {
-		c.neverRan(&s, old, initial)
+		c.neverRan(s, old)
 	} else {
-		s.ContainerID = "containerd://" + newest.ID
+		var state, last *corev1.ContainerState // as they were
+		if old != nil {
+			state, last = &old.State, &old.LastTerminationState
+		}
+		s.ContainerID = newest.StatusID
 		s.RestartCount = int32(newest.Attempt)
-		s.ImageID = imageID(spec.Image)
-		s.State = c.state(newest)
+		s.ImageID = c.kl.draft.words("sha256:", spec.Image)
+		s.State = c.state(newest, state)
 		if old != nil && old.ContainerID == s.ContainerID {
 			s.Started = old.Started
 		}
 		if before != nil && before.State == containerd.Exited {
-			s.LastTerminationState = c.state(before)
+			s.LastTerminationState = c.state(before, last)
 		} else if old != nil && old.State.Terminated != nil && old.ContainerID != s.ContainerID {
 			s.LastTerminationState = corev1.ContainerState{Terminated: old.State.Terminated}
 		} else if old != nil {
 			s.LastTerminationState = old.LastTerminationState
 		}
 	}
-	c.waitingForRestart(spec, newest, &s, initial)
-	return s
+	c.waitingForRestart(spec, newest, s, initial)
 }
 
 // neverRan is the status of a container that the runtime knows nothing of.
-func (c *statusMaker) neverRan(s, old *corev1.ContainerStatus, initial bool) {
+func (c *statusMaker) neverRan(s, old *corev1.ContainerStatus) {
 	code := "ContainerCreating"
 	if len(c.pod.Spec.InitContainers) > 0 {
 		code = "PodInitializing"
 	}
-	s.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: code}}
 	if old == nil {
+		s.State = waiting(nil, code, "")
 		return
 	}
+	s.State = waiting(&old.State, code, "")
 	s.RestartCount, s.LastTerminationState = old.RestartCount, old.LastTerminationState
 	switch {
 	case old.State.Terminated != nil:
@@ -185,26 +195,43 @@ func (c *statusMaker) waitingForRestart(spec *corev1.Container, newest *containe
 		return
 	}
 	if newest != nil && newest.State == containerd.Exited {
-		s.LastTerminationState = c.state(newest)
+		s.LastTerminationState = c.state(newest, &s.State)
 	}
-	s.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: why.code, Message: why.message}}
+	s.State = waiting(nil, why.code, why.message)
 }
 
-func (c *statusMaker) state(run *containerd.Container) corev1.ContainerState {
+// state is how a run stands; was, if not nil, is a state that is shared when it is the same.
+func (c *statusMaker) state(run *containerd.Container, was *corev1.ContainerState) corev1.ContainerState {
+	if was == nil {
+		was = &corev1.ContainerState{}
+	}
 	switch run.State {
 	case containerd.Running:
-		return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: seconds(run.StartedAt)}}
+		now := corev1.ContainerStateRunning{StartedAt: seconds(run.StartedAt)}
+		if was.Running != nil && *was.Running == now {
+			return corev1.ContainerState{Running: was.Running}
+		}
+		return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now.StartedAt}}
 	case containerd.Exited:
-		return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: int32(run.ExitCode),
-			Reason:    run.Reason,
-			StartedAt: seconds(run.StartedAt), FinishedAt: seconds(run.FinishedAt), ContainerID: "containerd://" + run.ID}}
+		now := corev1.ContainerStateTerminated{ExitCode: int32(run.ExitCode), Reason: run.Reason,
+			StartedAt: seconds(run.StartedAt), FinishedAt: seconds(run.FinishedAt), ContainerID: run.StatusID}
+		if was.Terminated != nil && *was.Terminated == now {
+			return corev1.ContainerState{Terminated: was.Terminated}
+		}
+		return corev1.ContainerState{Terminated: now.DeepCopy()}
 	}
-	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
+	return waiting(was, "ContainerCreating", "")
+}
+
+// waiting is the state of a container that waits; was is as in state.
+func waiting(was *corev1.ContainerState, code, message string) corev1.ContainerState {
+	if was != nil && was.Waiting != nil && was.Waiting.Reason == code && was.Waiting.Message == message {
+		return corev1.ContainerState{Waiting: was.Waiting}
+	}
+	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: code, Message: message}}
 }
 
 func seconds(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }
-
-func imageID(image string) string { return "sha256:" + image }
 
 // phase is getPhase.
 func (c *statusMaker) phase(s *corev1.PodStatus) corev1.PodPhase {
@@ -275,38 +302,37 @@ func byKubelet(kind corev1.PodConditionType) bool {
 	return false
 }
 
-// conditions makes the pod's conditions in the order in which the kubelet does.
-func (c *statusMaker) conditions(s *corev1.PodStatus) []corev1.PodCondition {
-	var list []corev1.PodCondition
-	for _, other := range c.pod.Status.Conditions {
-		if !byKubelet(other.Type) {
-			list = append(list, other)
+// conditions appends the pod's conditions in the order in which the kubelet does.
+func (c *statusMaker) conditions(list []corev1.PodCondition, s *corev1.PodStatus) []corev1.PodCondition {
+	for i := range c.pod.Status.Conditions {
+		if other := &c.pod.Status.Conditions[i]; !byKubelet(other.Type) {
+			list = append(list, *other)
 		}
 	}
-	add := func(kind corev1.PodConditionType, status bool, code, message string) {
-		condition := corev1.PodCondition{Type: kind, Status: corev1.ConditionFalse, Reason: code, Message: message,
-			ObservedGeneration: s.ObservedGeneration}
-		if status {
-			condition.Status = corev1.ConditionTrue
-		}
-		list = append(list, condition)
-	}
+	generation := s.ObservedGeneration
 	if c.kl.options.Release.PodReadyToStartContainers {
-		add(corev1.PodReadyToStartContainers, len(c.runtime.Sandboxes) > 0 && c.runtime.Sandboxes[0].Ready, "", "")
+		ready := len(c.runtime.Sandboxes) > 0 && c.runtime.Sandboxes[0].Ready
+		list = append(list, condition(corev1.PodReadyToStartContainers, generation, ready, "", ""))
 	}
-	c.initialized(s, add)
+	initialized, code, message := c.initialized(s)
+	list = append(list, condition(corev1.PodInitialized, generation, initialized, code, message))
 	ready, code, message := c.containersReady(s)
 	podReady, podCode, podMessage := ready, code, message
 	if ready {
 		podReady, podCode, podMessage = c.readinessGates()
 	}
-	add(corev1.PodReady, podReady, podCode, podMessage)
-	add(corev1.ContainersReady, ready, code, message)
-	add(corev1.PodScheduled, true, "", "")
-	return list
+	return append(list, condition(corev1.PodReady, generation, podReady, podCode, podMessage),
+		condition(corev1.ContainersReady, generation, ready, code, message),
+		condition(corev1.PodScheduled, generation, true, "", ""))
 }
 
-func (c *statusMaker) initialized(s *corev1.PodStatus, add func(corev1.PodConditionType, bool, string, string)) {
+func condition(kind corev1.PodConditionType, generation int64, is bool, code, message string) corev1.PodCondition {
+	c := corev1.PodCondition{Type: kind, ObservedGeneration: generation}
+	setCondition(&c, is, code, message)
+	return c
+}
+
+func (c *statusMaker) initialized(s *corev1.PodStatus) (is bool, code, message string) {
 	var missing []string
 	for i := range s.InitContainerStatuses {
 		status := &s.InitContainerStatuses[i]
@@ -320,13 +346,12 @@ func (c *statusMaker) initialized(s *corev1.PodStatus, add func(corev1.PodCondit
 	}
 	switch {
 	case s.Phase == corev1.PodSucceeded:
-		add(corev1.PodInitialized, true, "PodCompleted", "")
+		return true, "PodCompleted", ""
 	case len(missing) > 0 && !c.anyContainerBegan():
-		add(corev1.PodInitialized, false, "ContainersNotInitialized",
-			fmt.Sprintf("containers with incomplete status: [%s]", strings.Join(missing, " ")))
-	default:
-		add(corev1.PodInitialized, true, "", "")
+		return false, "ContainersNotInitialized",
+			c.kl.draft.words("containers with incomplete status: [", strings.Join(missing, " "), "]")
 	}
+	return true, "", ""
 }
 
 // anyContainerBegan: once a container has run in the sandbox the pod was initialized.
@@ -359,7 +384,8 @@ func (c *statusMaker) containersReady(s *corev1.PodStatus) (ready bool, code, me
 		}
 	}
 	if len(unready) > 0 {
-		return false, "ContainersNotReady", fmt.Sprintf("containers with unready status: [%s]", strings.Join(unready, " "))
+		return false, "ContainersNotReady",
+			c.kl.draft.words("containers with unready status: [", strings.Join(unready, " "), "]")
 	}
 	return true, "", ""
 }

@@ -66,7 +66,7 @@ func (kl *Kubelet) runOf(uid types.UID, id string) *containerd.Container {
 		return nil
 	}
 	for _, c := range status.Containers {
-		if "containerd://"+c.ID == id {
+		if c.StatusID == id {
 			return c
 		}
 	}

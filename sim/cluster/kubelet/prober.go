@@ -145,9 +145,9 @@ func (w *probeWorker) stop() {
 	}
 }
 
-// failed reports whether a probe's result in force says that the container must be restarted.
+// failed reports whether a probe's result in force says that the container, by its ID in statuses, must be restarted.
 func (m *proberManager) failed(id string, kind probeType) bool {
-	return m.results[kind]["containerd://"+id] == failure
+	return m.results[kind][id] == failure
 }
 
 // started reports whether a sidecar has started, so that what comes after it may.
@@ -155,7 +155,7 @@ func (m *proberManager) started(pod *corev1.Pod, spec *corev1.Container, c *cont
 	if m.worker(pod.UID, spec.Name, startup) == nil {
 		return true
 	}
-	return m.results[startup]["containerd://"+c.ID] == success
+	return m.results[startup][c.StatusID] == success
 }
 
 // setReadiness sets Started and Ready of all containers in a status (UpdatePodStatus). A readiness probe that has not
@@ -171,14 +171,14 @@ func (m *proberManager) setReadiness(pod *corev1.Pod, status *corev1.PodStatus) 
 			continue
 		}
 		begun := s.State.Running != nil
-		s.Started = &begun
+		s.Started = m.kl.draft.bool(begun)
 		s.Ready = s.State.Terminated != nil && s.State.Terminated.ExitCode == 0
 	}
 }
 
 func (m *proberManager) setContainer(pod *corev1.Pod, s *corev1.ContainerStatus) {
 	begun := m.containerStarted(pod, s)
-	s.Started = &begun
+	s.Started = m.kl.draft.bool(begun)
 	if !begun || s.State.Running == nil {
 		return
 	}

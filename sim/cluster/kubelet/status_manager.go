@@ -1,15 +1,14 @@
 package kubelet
 
 import (
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"ksim/sim"
-	"ksim/sim/api"
 )
 
 // Models the kubelet's status manager (pkg/kubelet/status/status_manager.go, v1.36): the last status of each pod,
@@ -23,8 +22,8 @@ type statusManager struct {
 	byUID   map[types.UID]*podStatus
 	pending []*podStatus // to be posted, in the order in which they changed
 	batch   int          // of pending, to be posted now; the rest waits for the next change or tick
-	wake    sim.Signal
 	timer   sim.Timer
+	post    posting
 }
 
 // podStatus is a pod's last status (versionedPodStatus).
@@ -41,10 +40,9 @@ type podStatus struct {
 	cause           sim.EventID
 }
 
-func (m *statusManager) init(kl *Kubelet) { m.kl, m.byUID = kl, map[types.UID]*podStatus{} }
-
-func (m *statusManager) start() {
-	m.kl.scope.Go("status manager", m.run)
+func (m *statusManager) init(kl *Kubelet) {
+	m.kl, m.byUID = kl, map[types.UID]*podStatus{}
+	m.post.init(m)
 }
 
 // get returns the last status of a pod, nil if there is none. It must not be changed.
@@ -55,7 +53,7 @@ func (m *statusManager) get(uid types.UID) *corev1.PodStatus {
 	return nil
 }
 
-// set records a pod's status and has it posted if it differs from the last (SetPodStatus). It takes status over.
+// set records a pod's status, the draft, and has it posted if it differs from the last (SetPodStatus).
 func (m *statusManager) set(pod *corev1.Pod, status *corev1.PodStatus) { m.update(pod, status, false) }
 
 func (m *statusManager) update(pod *corev1.Pod, status *corev1.PodStatus, finished bool) {
@@ -75,7 +73,7 @@ func (m *statusManager) update(pod *corev1.Pod, status *corev1.PodStatus, finish
 		s = &podStatus{uid: pod.UID}
 		m.byUID[pod.UID] = s
 	}
-	s.pod, s.status, s.cause = pod, status, m.kl.kernel.Cause()
+	s.pod, s.status, s.cause = pod, kept(status), m.kl.kernel.Cause()
 	s.version++
 	s.finished = s.finished || finished
 	m.queue(s)
@@ -113,7 +111,7 @@ func (m *statusManager) readyToStart(pod *corev1.Pod) {
 	if s == nil || !m.kl.options.Release.PodReadyToStartContainers {
 		return
 	}
-	status := s.status.DeepCopy()
+	status := m.kl.draft.of(s.status)
 	for i := range status.Conditions {
 		if c := &status.Conditions[i]; c.Type == corev1.PodReadyToStartContainers {
 			c.Status = corev1.ConditionTrue
@@ -129,7 +127,7 @@ func (m *statusManager) containerReady(pod *corev1.Pod, id string, ready bool) {
 
 // containerStarted is SetContainerStartup.
 func (m *statusManager) containerStarted(pod *corev1.Pod, id string, started bool) {
-	m.setContainer(pod, id, func(c *corev1.ContainerStatus) { c.Started = &started })
+	m.setContainer(pod, id, func(c *corev1.ContainerStatus) { c.Started = m.kl.draft.bool(started) })
 }
 
 func (m *statusManager) setContainer(pod *corev1.Pod, id string, set func(*corev1.ContainerStatus)) {
@@ -137,7 +135,7 @@ func (m *statusManager) setContainer(pod *corev1.Pod, id string, set func(*corev
 	if s == nil {
 		return
 	}
-	status := s.status.DeepCopy()
+	status := m.kl.draft.of(s.status)
 	for _, list := range [][]corev1.ContainerStatus{status.ContainerStatuses, status.InitContainerStatuses} {
 		for i := range list {
 			if list[i].ContainerID == id {
@@ -176,7 +174,7 @@ func (m *statusManager) terminate(pod *corev1.Pod) {
 	if old == nil {
 		old = &pod.Status
 	}
-	status := old.DeepCopy()
+	status := m.kl.draft.of(old)
 	for i := range status.ContainerStatuses {
 		c := &status.ContainerStatuses[i]
 		if c.State.Terminated == nil {
@@ -210,18 +208,15 @@ func (m *statusManager) drop(s *podStatus) {
 		return
 	}
 	s.queued = false
-	for i, other := range m.pending {
-		if other == s {
-			m.pending = append(m.pending[:i:i], m.pending[i+1:]...)
-			return
-		}
+	if i := slices.Index(m.pending, s); i >= 0 {
+		m.pending = slices.Delete(m.pending, i, i+1)
 	}
 }
 
 // signal has everything that is not posted looked at now.
 func (m *statusManager) signal() {
 	m.batch = len(m.pending)
-	m.wake.Broadcast()
+	m.post.wake()
 }
 
 // later has it looked at by the next full sync, each 10 s.
@@ -256,82 +251,6 @@ func (m *statusManager) observed(pod *corev1.Pod) {
 	}
 }
 
-func (m *statusManager) run(p *sim.Proc) {
-	for {
-		for m.batch > 0 && len(m.pending) > 0 {
-			m.batch--
-			s := m.pending[0]
-			m.drop(s)
-			p.Because(s.cause)
-			if !m.post(p, s) && m.byUID[s.uid] == s {
-				m.queue(s)
-				m.later()
-			}
-		}
-		m.batch = 0
-		m.wake.Wait(p, sim.Forever)
-	}
-}
-
-// post writes one status, if it is not written, and deletes the pod when it has ended (syncPod); false: try again
-// later.
-func (m *statusManager) post(p *sim.Proc, s *podStatus) bool {
-	target := s.uid
-	if isStatic(s.pod) {
-		mirror := m.kl.known.mirrorOf(s.pod)
-		if mirror == nil {
-			return false
-		}
-		target = mirror.UID
-	}
-	if s.postedTo == target && s.posted >= s.version && !s.reconcile {
-		return true
-	}
-	for range nodeStatusUpdateRetry {
-		done, again := m.postOnce(p, s)
-		if !again {
-			return done
-		}
-	}
-	return false
-}
-
-// postOnce reads the pod, merges and writes. again: somebody else wrote in between.
-func (m *statusManager) postOnce(p *sim.Proc, s *podStatus) (done, again bool) {
-	current, err := api.GetObject[*corev1.Pod](p, m.kl.client, s.pod.Namespace, s.pod.Name)
-	if err != nil {
-		return api.IsNotFound(err), false
-	}
-	if m.resolved(current) != s.uid {
-		delete(m.byUID, s.uid) // deleted and made again
-		return true, false
-	}
-	version := s.version
-	p.Because(s.cause)
-	merged := m.merged(s, current)
-	if !sameStatus(merged, &current.Status) || !sameOthers(merged, &current.Status) {
-		pod := *current
-		pod.Status = *merged
-		current, err = api.UpdateStatus(p, m.kl.client, &pod)
-		if err != nil {
-			return api.IsNotFound(err), api.IsConflict(err)
-		}
-	}
-	s.posted, s.postedTo, s.revision, s.reconcile = version, current.UID, current.ResourceVersion, false
-	if current.DeletionTimestamp == nil || isMirror(current) || !s.finished || !terminalPhase(current.Status.Phase) {
-		return true, false
-	}
-	zero := int64(0)
-	err = api.DeleteObject[*corev1.Pod](p, m.kl.client, api.Key{Namespace: current.Namespace, Name: current.Name},
-		api.DeleteOptions{GracePeriodSeconds: &zero, Preconditions: &metav1.Preconditions{UID: &current.UID}})
-	if err != nil {
-		return api.IsNotFound(err), false
-	}
-	m.tellGone(current)
-	delete(m.byUID, s.uid)
-	return true, false
-}
-
 // goneLate is from when on a deletion is told as one that only this kubelet could finish. chosen.
 const goneLate = 30 * time.Second
 
@@ -357,33 +276,36 @@ func (m *statusManager) resolved(pod *corev1.Pod) types.UID {
 }
 
 // merged is the status to write over a pod of the API: others' conditions stay, and a phase becomes terminal only
-// when no container can run any more (mergePodStatus).
+// when no container can run any more (mergePodStatus). It is a draft: it holds until another is made.
 func (m *statusManager) merged(s *podStatus, current *corev1.Pod) *corev1.PodStatus {
-	merged := *s.status
-	merged.Conditions = make([]corev1.PodCondition, 0, len(s.status.Conditions)+len(current.Status.Conditions))
-	for _, c := range current.Status.Conditions {
-		if !byKubelet(c.Type) {
-			merged.Conditions = append(merged.Conditions, c)
+	d := m.kl.draft
+	merged := &d.merged
+	*merged = *s.status
+	list := d.mergedConditions[:0]
+	for i := range current.Status.Conditions {
+		if c := &current.Status.Conditions[i]; !byKubelet(c.Type) {
+			list = append(list, *c)
 		}
 	}
-	for _, c := range s.status.Conditions {
-		if byKubelet(c.Type) {
-			merged.Conditions = append(merged.Conditions, c)
+	for i := range s.status.Conditions {
+		if c := &s.status.Conditions[i]; byKubelet(c.Type) {
+			list = append(list, *c)
 		}
 	}
+	merged.Conditions, d.mergedConditions = list, list
 	merged.ResourceClaimStatuses = current.Status.ResourceClaimStatuses
 	merged.NominatedNodeName = current.Status.NominatedNodeName
 	if !terminalPhase(current.Status.Phase) && terminalPhase(merged.Phase) && m.kl.workers.couldRun(s.uid) {
 		merged.Phase, merged.Reason, merged.Message = current.Status.Phase, current.Status.Reason, current.Status.Message
 	}
 	if terminalPhase(merged.Phase) {
-		m.unready(&merged, &current.Status)
+		m.unready(merged)
 	}
-	return &merged
+	return merged
 }
 
 // unready sees that a pod that has ended is not Ready.
-func (m *statusManager) unready(status, old *corev1.PodStatus) {
+func (m *statusManager) unready(status *corev1.PodStatus) {
 	code := "PodFailed"
 	if status.Phase == corev1.PodSucceeded {
 		code = "PodCompleted"
@@ -429,13 +351,27 @@ func sameContainers(a, b []corev1.ContainerStatus) bool {
 	for i := range a {
 		x, y := &a[i], &b[i]
 		if x.Name != y.Name || x.ContainerID != y.ContainerID || x.Ready != y.Ready || x.RestartCount != y.RestartCount ||
-			(x.Started != nil && *x.Started) != (y.Started != nil && *y.Started) ||
-			!apiequality.Semantic.DeepEqual(x.State, y.State) ||
-			!apiequality.Semantic.DeepEqual(x.LastTerminationState, y.LastTerminationState) {
+			(x.Started != nil && *x.Started) != (y.Started != nil && *y.Started) || !sameState(&x.State, &y.State) ||
+			!sameState(&x.LastTerminationState, &y.LastTerminationState) {
 			return false
 		}
 	}
 	return true
+}
+
+// sameState compares states, by identity first: statuses that follow each other share what has not changed.
+func sameState(a, b *corev1.ContainerState) bool {
+	if a.Waiting != b.Waiting && (a.Waiting == nil || b.Waiting == nil || *a.Waiting != *b.Waiting) {
+		return false
+	}
+	if a.Running != b.Running &&
+		(a.Running == nil || b.Running == nil || !a.Running.StartedAt.Equal(&b.Running.StartedAt)) {
+		return false
+	}
+	x, y := a.Terminated, b.Terminated
+	return x == y || x != nil && y != nil && x.ExitCode == y.ExitCode && x.Signal == y.Signal && x.Reason == y.Reason &&
+		x.Message == y.Message && x.ContainerID == y.ContainerID && x.StartedAt.Equal(&y.StartedAt) &&
+		x.FinishedAt.Equal(&y.FinishedAt)
 }
 
 // sameOthers compares the conditions that the kubelet shares with others.
