@@ -101,7 +101,9 @@ func (p *Proc) wait(within time.Duration) (woken bool) {
 	if !p.scope.alive {
 		panic(errKilled)
 	}
-	Assert(k.running == p, "process %s waits while %v runs", p.name, k.running)
+	if k.running != p { // Assert would make its arguments each time
+		panic(fmt.Sprintf("process %s waits while %v runs", p.name, k.running))
+	}
 	p.waiting, p.timedOut = true, false
 	if within >= 0 {
 		p.timer = k.schedule(p.scope, k.now.Add(within), p.name, (*resumption)(p))

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash"
+	"slices"
 	"time"
 )
 
@@ -44,46 +45,36 @@ type Event struct {
 	Related string
 }
 
-const chunkSize = 512
-
 // Trace is the memory of a run: all events in order and a running digest over them.
 type Trace struct {
-	chunks [][]Event // all full but the last; events are many and large, so none is moved
-	length int
-	flat   []Event // what Events has put together
-	hash   hash.Hash
-	buffer []byte
-	writes []EventID // by etcd revision: the event of the write that made it
-	faults []EventID
+	history history
+	flat    []Event // what Events has put together
+	hash    hash.Hash
+	buffer  []byte
+	writes  []EventID // by etcd revision: the event of the write that made it
+	faults  []fault
+}
+
+type fault struct {
+	id     EventID
+	object string
 }
 
 func newTrace() *Trace { return &Trace{hash: sha256.New(), buffer: make([]byte, 0, 1<<14)} }
 
 // Len returns how many events there are.
-func (t *Trace) Len() int { return t.length }
+func (t *Trace) Len() int { return t.history.length }
 
 // Events returns all events in order. The slice must not be changed.
 func (t *Trace) Events() []Event {
-	for i := len(t.flat); i < t.length; i = len(t.flat) {
-		t.flat = append(t.flat, t.chunks[i/chunkSize][i%chunkSize:]...)
+	if missing := t.Len() - len(t.flat); missing > 0 {
+		t.flat = t.history.appendFrom(EventID(len(t.flat)+1), slices.Grow(t.flat, missing))
 	}
 	return t.flat
 }
 
 // Event returns the event with that ID, from 1 to Len.
-func (t *Trace) Event(id EventID) Event { return *t.at(id) }
-
-func (t *Trace) at(id EventID) *Event { return &t.chunks[(id-1)/chunkSize][(id-1)%chunkSize] }
-
-func (t *Trace) add(e *Event) {
-	if t.length%chunkSize == 0 {
-		t.chunks = append(t.chunks, make([]Event, 0, chunkSize))
-	}
-	t.length++
-	e.Seq = EventID(t.length)
-	last := len(t.chunks) - 1
-	t.chunks[last] = append(t.chunks[last], *e)
-}
+func (t *Trace) Event(id EventID) Event { return t.history.at(id) }
 
 // Digest returns the SHA-256, in hex, over every field of every event so far.
 func (t *Trace) Digest() string {
@@ -113,18 +104,17 @@ func (t *Trace) WriteOf(revision int64) EventID {
 // point to.
 func (t *Trace) Silence(machine string, since EventID) EventID {
 	var first EventID
-	for i := len(t.faults) - 1; i >= 0 && t.faults[i] > since; i-- {
-		id := t.faults[i]
-		if t.at(id).Object == "machine/"+machine {
-			first = id
+	for i := len(t.faults) - 1; i >= 0 && t.faults[i].id > since; i-- {
+		if t.faults[i].object == "machine/"+machine {
+			first = t.faults[i].id
 		}
 	}
 	if first != 0 {
 		return first
 	}
-	for _, id := range t.faults {
-		if id > since {
-			return id
+	for _, f := range t.faults {
+		if f.id > since {
+			return f.id
 		}
 	}
 	return since
@@ -148,9 +138,10 @@ func (s *Scope) Emit(e Event) EventID {
 		e.Component = s.component
 	}
 	t := k.trace
-	t.add(&e)
+	t.history.add(&e)
+	e.Seq = EventID(t.Len())
 	if e.Level == Fault {
-		t.faults = append(t.faults, e.Seq)
+		t.faults = append(t.faults, fault{e.Seq, e.Object})
 	}
 	t.digest(&e, k.seq)
 	for _, fn := range k.observers {
