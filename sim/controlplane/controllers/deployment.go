@@ -132,7 +132,7 @@ func (dc *deploymentController) sync(p *sim.Proc, key api.Key) error {
 	if !ok {
 		return nil
 	}
-	d := cached.DeepCopy()
+	d := withOwnStatus(cached)
 	if selector := d.Spec.Selector; selector == nil || len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
 		dc.events.Record(controlplane.Event{Resource: api.Deployments, Object: d, Type: corev1.EventTypeWarning,
 			Reason:  "SelectingAll",
@@ -216,7 +216,7 @@ func (dc *deploymentController) hasTemplate(d *appsv1.Deployment, rs *appsv1.Rep
 // rollout is one sync of one Deployment.
 type rollout struct {
 	*deploymentController
-	d    *appsv1.Deployment   // a copy of our own
+	d    *appsv1.Deployment   // status and metadata are our own, the rest is shared with the informer
 	sets []*appsv1.ReplicaSet // oldest first
 	new  *appsv1.ReplicaSet   // the one with the current template, nil: none yet
 	old  []*appsv1.ReplicaSet
@@ -303,9 +303,16 @@ func (r *rollout) checkPaused(p *sim.Proc) error {
 	return r.saveStatus(p)
 }
 
+// withOwnStatus copies a Deployment as far as the controller, or the server that gets a status, changes it.
+func withOwnStatus(d *appsv1.Deployment) *appsv1.Deployment {
+	copied := *d
+	copied.Status = *d.Status.DeepCopy()
+	return &copied
+}
+
 // saveStatus writes the status of the copy and goes on with what the API answered.
 func (r *rollout) saveStatus(p *sim.Proc) error {
-	updated, err := api.UpdateStatus(p, r.client, r.d.DeepCopy())
+	updated, err := api.UpdateStatus(p, r.client, withOwnStatus(r.d))
 	if err == nil {
 		r.d.ResourceVersion = updated.ResourceVersion
 	}

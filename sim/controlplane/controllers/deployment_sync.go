@@ -94,7 +94,7 @@ func (r *rollout) findSets(p *sim.Proc, create bool) error {
 
 // refreshNew brings the new ReplicaSet's annotations and the Deployment's revision up to date.
 func (r *rollout) refreshNew(p *sim.Proc, revision int64) error {
-	rs := r.new.DeepCopy()
+	rs := withOwnAnnotations(r.new)
 	changed := r.annotate(rs, revision, true)
 	if changed || rs.Spec.MinReadySeconds != r.d.Spec.MinReadySeconds {
 		rs.Spec.MinReadySeconds = r.d.Spec.MinReadySeconds
@@ -114,6 +114,13 @@ func (r *rollout) refreshNew(p *sim.Proc, revision int64) error {
 		return r.saveWhole(p)
 	}
 	return nil
+}
+
+// withOwnAnnotations copies a ReplicaSet so that its annotations and the fields of its spec can be set.
+func withOwnAnnotations(rs *appsv1.ReplicaSet) *appsv1.ReplicaSet {
+	copied := *rs
+	copied.Annotations = maps.Clone(rs.Annotations)
+	return &copied
 }
 
 // replaceSet makes an updated ReplicaSet the one that the rest of the sync sees.
@@ -138,10 +145,12 @@ func (r *rollout) setRevision(revision string) bool {
 	if r.d.Annotations[revisionAnnotation] == revision {
 		return false
 	}
-	if r.d.Annotations == nil {
-		r.d.Annotations = map[string]string{}
+	annotations := maps.Clone(r.d.Annotations) // they are also others'
+	if annotations == nil {
+		annotations = map[string]string{}
 	}
-	r.d.Annotations[revisionAnnotation] = revision
+	annotations[revisionAnnotation] = revision
+	r.d.Annotations = annotations
 	return true
 }
 
@@ -287,7 +296,7 @@ func (r *rollout) scaleSet(p *sim.Proc, rs *appsv1.ReplicaSet, size int32, force
 	if !force && from == size {
 		return false, nil
 	}
-	copied := rs.DeepCopy()
+	copied := withOwnAnnotations(rs)
 	if annotated := r.annotateReplicas(copied); from == size && !annotated {
 		return false, nil
 	}

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -50,6 +51,7 @@ type nodeLifecycle struct {
 type nodeHealth struct {
 	name            string
 	node            *corev1.Node // the last state that was looked at
+	excluded        bool         // node is excluded from disruption checks
 	zone            *zone
 	probe           sim.Time // when a new heartbeat was last seen
 	readyTransition sim.Time
@@ -126,10 +128,10 @@ func (nc *nodeLifecycle) monitorNodeHealth(p *sim.Proc) {
 			continue // it appeared while others were registered: the next tick's
 		}
 		if h.node == node && nc.unremarkable(h) {
-			h.zone.count(node, true)
+			h.zone.count(h.excluded, true)
 			continue
 		}
-		h.node = node
+		h.node, h.excluded = node, isExcludedFromDisruption(node)
 		work = append(work, h)
 	}
 	nc.inParallel(p, work, nc.updateNode)
@@ -240,7 +242,7 @@ func (nc *nodeLifecycle) updateNode(p *sim.Proc, h *nodeHealth) {
 		p.Sleep(healthUpdateRetry)
 		nc.kernel.Because(cause)
 	}
-	h.zone.count(node, current != nil && current.Status == corev1.ConditionTrue)
+	h.zone.count(isExcludedFromDisruption(node), current != nil && current.Status == corev1.ConditionTrue)
 	if current == nil {
 		delete(nc.retry, h.name)
 		return
@@ -286,15 +288,16 @@ func (nc *nodeLifecycle) tryUpdateNodeHealth(p *sim.Proc, h *nodeHealth, node *c
 	if now <= h.probe.Add(grace) {
 		return observed, current, nil
 	}
-	copied := node.DeepCopy()
-	changed := setUnknown(copied, nc.now())
-	current = nodeCondition(copied, corev1.NodeReady)
+	copied := *node // its status is all that is written
+	copied.Status.Conditions = slices.Clone(node.Status.Conditions)
+	changed := setUnknown(&copied, nc.now())
+	current = nodeCondition(&copied, corev1.NodeReady)
 	if !changed {
 		return observed, current, nil
 	}
 	cause := nc.kernel.Cause()
 	nc.kernel.Because(nc.kernel.Trace().Silence(h.name, h.heartbeat))
-	updated, err := api.UpdateStatus(p, nc.client, copied)
+	updated, err := api.UpdateStatus(p, nc.client, &copied)
 	if err != nil {
 		nc.kernel.Because(cause)
 		return observed, current, err
@@ -395,7 +398,7 @@ func (nc *nodeLifecycle) markPodsNotReady(p *sim.Proc, pods []*corev1.Pod, node 
 		if pod.Spec.NodeName != node || ready == nil || ready.Status == corev1.ConditionFalse {
 			continue
 		}
-		copied := pod.DeepCopy()
+		copied := withOwnConditions(pod)
 		condition := *ready
 		condition.Status, condition.LastTransitionTime = corev1.ConditionFalse, nc.now()
 		setPodCondition(copied, condition)

@@ -295,7 +295,7 @@ func (nc *nodeLifecycle) deletePods(p *sim.Proc, h *nodeHealth) bool {
 	for _, pod := range pods {
 		nc.kernel.Because(cause)
 		if pod.Status.Reason != "NodeLost" {
-			copied := pod.DeepCopy()
+			copied := withOwnConditions(pod)
 			copied.Status.Reason = "NodeLost"
 			copied.Status.Message = fmt.Sprintf("Node %s which was running pod %s is unresponsive", h.name, pod.Name)
 			if _, err := api.UpdateStatus(p, nc.client, copied); api.IsConflict(err) {

@@ -35,15 +35,19 @@ type zone struct {
 func (z *zone) reset() { z.ready, z.notReady = 0, 0 }
 
 // count takes a node into account, unless it is excluded from disruption checks.
-func (z *zone) count(node *corev1.Node, ready bool) {
-	if _, excluded := node.Labels["node.kubernetes.io/exclude-disruption"]; excluded {
-		return
-	}
-	if ready {
+func (z *zone) count(excluded, ready bool) {
+	switch {
+	case excluded:
+	case ready:
 		z.ready++
-	} else {
+	default:
 		z.notReady++
 	}
+}
+
+func isExcludedFromDisruption(node *corev1.Node) bool {
+	_, excluded := node.Labels["node.kubernetes.io/exclude-disruption"]
+	return excluded
 }
 
 // computeZoneState says what state so many ready and not ready nodes make. threshold is --unhealthy-zone-threshold.

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -86,6 +87,13 @@ func setPodCondition(pod *corev1.Pod, condition corev1.PodCondition) bool {
 	}
 	*old = condition
 	return true
+}
+
+// withOwnConditions copies a pod so that its status can be changed and written.
+func withOwnConditions(pod *corev1.Pod) *corev1.Pod {
+	copied := *pod
+	copied.Status.Conditions = slices.Clone(pod.Status.Conditions)
+	return &copied
 }
 
 // podFromTemplate makes a pod as a controller does: its name is generated from the owner's.

@@ -171,7 +171,11 @@ func (rsc *replicaSetController) sync(p *sim.Proc, key api.Key) error {
 	satisfied := rsc.expectations.Satisfied(key) && rs.DeletionTimestamp == nil
 	count, settled := rsc.settled(rs)
 	var manageErr error
-	if !settled || satisfied && int32(count.active) != replicasOf(rs.Spec.Replicas) {
+	missing := int(replicasOf(rs.Spec.Replicas)) - count.active
+	switch {
+	case settled && missing > 0 && satisfied: // which pods there are does not matter
+		manageErr = rsc.createReplicas(p, missing, rs)
+	case !settled || satisfied && missing < 0:
 		owned := rsc.podsByOwner.Get(string(rs.UID))
 		owned = append(owned, rsc.podsByOwner.Get(orphansOf(rs.Namespace))...)
 		owned = slices.DeleteFunc(owned, func(pod *corev1.Pod) bool { return pod.Namespace != rs.Namespace })
@@ -182,8 +186,10 @@ func (rsc *replicaSetController) sync(p *sim.Proc, key api.Key) error {
 			return err
 		}
 		count = countPods(rs, active, owned)
-		if satisfied {
-			manageErr = rsc.manageReplicas(p, active, rs)
+		if missing = int(replicasOf(rs.Spec.Replicas)) - len(active); satisfied && missing > 0 {
+			manageErr = rsc.createReplicas(p, missing, rs)
+		} else if satisfied && missing < 0 {
+			manageErr = rsc.deleteReplicas(p, active, -missing, rs)
 		}
 		// Availability is a matter of time, and time has passed.
 		count.available = availableOf(active, rs.Spec.MinReadySeconds, rsc.now())
@@ -211,48 +217,47 @@ func filterActive(pods []*corev1.Pod) []*corev1.Pod {
 	return active
 }
 
-// manageReplicas creates or deletes as many pods as are missing or too many.
-func (rsc *replicaSetController) manageReplicas(p *sim.Proc, active []*corev1.Pod, rs *appsv1.ReplicaSet) error {
-	key := api.KeyOf(rs)
-	cause := rsc.kernel.Cause()
-	diff := len(active) - int(replicasOf(rs.Spec.Replicas))
-	switch {
-	case diff < 0:
-		count := min(-diff, burstReplicas)
-		rsc.expectations.ExpectCreations(key, count)
-		created, err := controlplane.SlowStartBatch(p, count, func(p *sim.Proc, _ int) error {
-			p.Because(cause)
-			err := rsc.control.create(p, podFromTemplate(&rs.Spec.Template, rs, ownerReference(rs)), rs)
-			if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-				return nil
-			}
-			return err
-		})
-		for range count - created {
-			rsc.expectations.CreationObserved(key)
+// createReplicas creates as many pods as are missing (upstream's manageReplicas, when there are too few).
+func (rsc *replicaSetController) createReplicas(p *sim.Proc, missing int, rs *appsv1.ReplicaSet) error {
+	key, cause, owner := api.KeyOf(rs), rsc.kernel.Cause(), ownerReference(rs)
+	count := min(missing, burstReplicas)
+	rsc.expectations.ExpectCreations(key, count)
+	created, err := controlplane.SlowStartBatch(p, count, func(p *sim.Proc, _ int) error {
+		p.Because(cause)
+		err := rsc.control.create(p, podFromTemplate(&rs.Spec.Template, rs, owner), rs)
+		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+			return nil
 		}
 		return err
-	case diff > 0:
-		victims := rsc.podsToDelete(active, rs, min(diff, burstReplicas))
-		keys := make([]api.Key, len(victims))
-		for i, pod := range victims {
-			keys[i] = api.KeyOf(pod)
-		}
-		rsc.expectations.ExpectDeletions(key, keys)
-		_, err := controlplane.Parallel(p, len(victims), func(p *sim.Proc, i int) error {
-			p.Because(cause)
-			err := rsc.control.delete(p, victims[i], rs)
-			if err != nil {
-				rsc.expectations.DeletionObserved(key, keys[i])
-			}
-			if api.IsNotFound(err) {
-				return nil
-			}
-			return err
-		})
-		return err
+	})
+	for range count - created {
+		rsc.expectations.CreationObserved(key)
 	}
-	return nil
+	return err
+}
+
+// deleteReplicas deletes as many of the pods as are too many (upstream's manageReplicas, when there are).
+func (rsc *replicaSetController) deleteReplicas(p *sim.Proc, active []*corev1.Pod, excess int,
+	rs *appsv1.ReplicaSet) error {
+	key, cause := api.KeyOf(rs), rsc.kernel.Cause()
+	victims := rsc.podsToDelete(active, rs, min(excess, burstReplicas))
+	keys := make([]api.Key, len(victims))
+	for i, pod := range victims {
+		keys[i] = api.KeyOf(pod)
+	}
+	rsc.expectations.ExpectDeletions(key, keys)
+	_, err := controlplane.Parallel(p, len(victims), func(p *sim.Proc, i int) error {
+		p.Because(cause)
+		err := rsc.control.delete(p, victims[i], rs)
+		if err != nil {
+			rsc.expectations.DeletionObserved(key, keys[i])
+		}
+		if api.IsNotFound(err) {
+			return nil
+		}
+		return err
+	})
+	return err
 }
 
 // podsToDelete returns the count pods that the ReplicaSet can do without best.
@@ -334,9 +339,9 @@ func (rsc *replicaSetController) updateStatus(p *sim.Proc, rs *appsv1.ReplicaSet
 	}
 	status.ObservedGeneration = rs.Generation
 	for try := 0; ; try++ {
-		copied := rs.DeepCopy()
+		copied := *rs // its status is all that is written
 		copied.Status = status
-		_, err := api.UpdateStatus(p, rsc.client, copied)
+		_, err := api.UpdateStatus(p, rsc.client, &copied)
 		if err == nil || try >= statusUpdateRetries {
 			return err
 		}

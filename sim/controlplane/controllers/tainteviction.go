@@ -279,7 +279,7 @@ func (tc *taintEviction) addConditionAndDelete(p *sim.Proc, key api.Key) error {
 
 // markDisrupted sets the condition DisruptionTarget on a pod and, unless it is "", its phase.
 func (m *manager) markDisrupted(p *sim.Proc, pod *corev1.Pod, reason, message string, phase corev1.PodPhase) error {
-	copied := pod.DeepCopy()
+	copied := withOwnConditions(pod)
 	changed := setPodCondition(copied, corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,
 		Reason: reason, Message: message, LastTransitionTime: m.now()})
 	if phase != "" && copied.Status.Phase != phase {

@@ -23,6 +23,7 @@ type Cache struct {
 	counters counters
 	slots    int
 	free     []int
+	domains  map[string]*fwk.Domains // by topology key
 
 	list         []*fwk.NodeInfo // in the order of the tree
 	withAffinity []*fwk.NodeInfo
@@ -34,12 +35,14 @@ type podState struct {
 	info    *fwk.PodInfo
 	node    string
 	assumed bool
+	shared  bool // info is also the scheduling queue's
 }
 
 // New makes an empty cache.
 func New(features *fwk.Features) *Cache {
 	return &Cache{features: features, nodes: map[string]*fwk.NodeInfo{}, pods: map[types.UID]*podState{},
-		images: map[string]int{}, tree: newNodeTree(), counters: newCounters()}
+		images: map[string]int{}, tree: newNodeTree(), counters: newCounters(),
+		domains: map[string]*fwk.Domains{}}
 }
 
 // Nodes implements fwk.Handle.
@@ -102,6 +105,7 @@ func (c *Cache) AddNode(node *corev1.Node) {
 	if c.tree.update(old, node) {
 		c.stale = true
 	}
+	c.nodeChanged(old, node)
 	c.countImages(info, -1)
 	info.SetNode(node)
 	c.countImages(info, 1)
@@ -114,6 +118,7 @@ func (c *Cache) RemoveNode(node *corev1.Node) {
 		return
 	}
 	c.tree.remove(info.Node())
+	c.nodeChanged(node, nil)
 	c.countImages(info, -1)
 	info.SetNode(nil)
 	c.stale = true
@@ -155,7 +160,7 @@ func (c *Cache) dropIfEmpty(name string, info *fwk.NodeInfo) {
 func (c *Cache) AssumePod(info *fwk.PodInfo, node string) {
 	uid := info.Pod.UID
 	sim.Assert(c.pods[uid] == nil, "pod %s/%s is in the cache, so it cannot be assumed", info.Pod.Namespace, info.Pod.Name)
-	c.pods[uid] = &podState{info: info, node: node, assumed: true}
+	c.pods[uid] = &podState{info: info, node: node, assumed: true, shared: true}
 	c.put(info, node)
 }
 
@@ -212,7 +217,7 @@ func (c *Cache) replace(state *podState, pod *corev1.Pod) {
 	if !sameDemands(old, pod) {
 		c.take(pod.UID, state)
 		c.pods[pod.UID] = state
-		state.info = fwk.NewPodInfo(pod, c.features)
+		state.info, state.shared = fwk.NewPodInfo(pod, c.features), false
 		c.put(state.info, state.node)
 		return
 	}
@@ -221,8 +226,13 @@ func (c *Cache) replace(state *podState, pod *corev1.Pod) {
 	if counts {
 		c.counters.count(state.info.Pod, node.Slot, -1)
 	}
-	state.info = state.info.With(pod)
-	node.ReplacePod(state.info)
+	if state.shared {
+		info := state.info.With(pod)
+		node.ReplacePod(state.info, info)
+		state.info, state.shared = info, false
+	} else {
+		state.info.Pod = pod // nobody keeps it from one event to the next
+	}
 	if counts {
 		c.counters.count(pod, node.Slot, 1)
 	}
@@ -237,25 +247,26 @@ func sameDemands(old, pod *corev1.Pod) bool {
 
 func (c *Cache) put(info *fwk.PodInfo, name string) {
 	node := c.node(name)
-	before := *node
+	affinity, anti := len(node.PodsWithAffinity), len(node.PodsWithRequiredAntiAffinity)
 	node.AddPod(info)
-	c.affinityChanged(&before, node)
+	c.affinityChanged(node, affinity, anti)
 	c.counters.count(info.Pod, node.Slot, 1)
 }
 
 func (c *Cache) take(uid types.UID, state *podState) {
 	node := c.nodes[state.node]
-	before := *node
-	node.RemovePod(state.info.Pod)
-	c.affinityChanged(&before, node)
+	affinity, anti := len(node.PodsWithAffinity), len(node.PodsWithRequiredAntiAffinity)
+	node.RemovePod(state.info)
+	c.affinityChanged(node, affinity, anti)
 	c.counters.count(state.info.Pod, node.Slot, -1)
 	delete(c.pods, uid)
 	c.dropIfEmpty(state.node, node)
 }
 
-func (c *Cache) affinityChanged(before, now *fwk.NodeInfo) {
-	if len(before.PodsWithAffinity) == 0 != (len(now.PodsWithAffinity) == 0) ||
-		len(before.PodsWithRequiredAntiAffinity) == 0 != (len(now.PodsWithRequiredAntiAffinity) == 0) {
+// affinityChanged notes that a node that had so many pods with affinity may belong to other lists now.
+func (c *Cache) affinityChanged(node *fwk.NodeInfo, affinity, anti int) {
+	if (affinity == 0) != (len(node.PodsWithAffinity) == 0) ||
+		(anti == 0) != (len(node.PodsWithRequiredAntiAffinity) == 0) {
 		c.stale = true
 	}
 }

@@ -2,6 +2,7 @@ package framework
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,7 @@ type Framework struct {
 	preFilter   []PreFilterPlugin
 	extensions  []extension
 	filter      []filter
+	filterBits  uint32 // of all of them
 	postFilter  []PostFilterPlugin
 	preScore    []PreScorePlugin
 	score       []score
@@ -66,6 +68,7 @@ func (f *Framework) Use(plugins ...WeightedPlugin) {
 			f.preFilter = append(f.preFilter, pl)
 		}
 		if pl, ok := p.Plugin.(FilterPlugin); ok {
+			f.filterBits |= 1 << len(f.filter)
 			f.filter = append(f.filter, filter{pl, 1 << len(f.filter)})
 			if ext, ok := p.Plugin.(PreFilterExtensions); ok {
 				f.extensions = append(f.extensions, extension{ext, f.filter[len(f.filter)-1].bit})
@@ -133,11 +136,8 @@ func (f *Framework) filterBit(name string) uint32 {
 
 // RunFilterPlugins returns why the pod cannot run on the node: what the first plugin says that refuses it. nil: it can.
 func (f *Framework) RunFilterPlugins(state *CycleState, pod *PodInfo, node *NodeInfo) *Status {
-	for i := range f.filter {
-		if state.skipFilter&f.filter[i].bit != 0 {
-			continue
-		}
-		if s := f.filter[i].Filter(state, pod, node); s != nil {
+	for left := f.filterBits &^ state.skipFilter; left != 0; left &= left - 1 {
+		if s := f.filter[bits.TrailingZeros32(left)].Filter(state, pod, node); s != nil {
 			return s
 		}
 	}

@@ -7,25 +7,32 @@ import (
 )
 
 // NodeInfo is a node with the pods on it and what they add up to (pkg/scheduler/framework/types.go, v1.36).
+//
+// What filters and scores ask of every node comes first and lies together; none of it is in the node object.
 type NodeInfo struct {
-	Pods                         []*PodInfo
-	PodsWithAffinity             []*PodInfo
-	PodsWithRequiredAntiAffinity []*PodInfo
-	UsedPorts                    []HostPort
-	Requested                    Resource // by the pods on it, also those that are assumed
-	NonZeroRequested             Resource
-	Allocatable                  Resource
-	Images                       map[string]int64 // size in bytes by name
+	node          *corev1.Node
+	name          string
+	repelling     bool // has a taint of effect NoSchedule or NoExecute
+	soft          bool // has a taint of effect PreferNoSchedule
+	unschedulable bool
+
 	// Slot numbers the nodes that the cache knows; it is for tables beside it.
 	Slot int
 	// Order is the node's place in Handle.Nodes.
 	Order int
 
-	node      *corev1.Node
-	hostname  label
-	zone      label
-	repelling bool // has a taint of effect NoSchedule or NoExecute
-	soft      bool // has a taint of effect PreferNoSchedule
+	Allocatable      Resource
+	Requested        Resource // by the pods on it, also those that are assumed
+	NonZeroRequested Resource
+
+	Pods                         []*PodInfo
+	PodsWithAffinity             []*PodInfo
+	PodsWithRequiredAntiAffinity []*PodInfo
+	UsedPorts                    []HostPort
+	Images                       map[string]int64 // size in bytes by name
+
+	hostname label
+	zone     label
 }
 
 type label struct {
@@ -46,7 +53,10 @@ func NewNodeInfo(pods ...*PodInfo) *NodeInfo {
 func (n *NodeInfo) Node() *corev1.Node { return n.node }
 
 // Name returns the node's name.
-func (n *NodeInfo) Name() string { return n.node.Name }
+func (n *NodeInfo) Name() string { return n.name }
+
+// IsUnschedulable reports whether the node is cordoned.
+func (n *NodeInfo) IsUnschedulable() bool { return n.unschedulable }
 
 // SetNode takes over a version of the node, nil when it is gone.
 func (n *NodeInfo) SetNode(node *corev1.Node) {
@@ -61,6 +71,7 @@ func (n *NodeInfo) SetNode(node *corev1.Node) {
 	}
 	n.hostname.value, n.hostname.has = node.Labels[corev1.LabelHostname]
 	n.zone.value, n.zone.has = node.Labels[corev1.LabelTopologyZone]
+	n.name, n.unschedulable = node.Name, node.Spec.Unschedulable
 	n.repelling, n.soft = false, false
 	for i := range node.Spec.Taints {
 		if node.Spec.Taints[i].Effect == corev1.TaintEffectPreferNoSchedule {
@@ -130,47 +141,31 @@ func (n *NodeInfo) AddPod(pod *PodInfo) {
 	n.UsedPorts = append(n.UsedPorts, pod.HostPorts...)
 }
 
-// RemovePod counts a pod out; it reports whether it was there.
-func (n *NodeInfo) RemovePod(pod *corev1.Pod) bool {
-	i := n.find(n.Pods, pod)
-	if i < 0 {
-		return false
-	}
-	known := n.Pods[i]
+// RemovePod counts a pod out, which must be there.
+func (n *NodeInfo) RemovePod(pod *PodInfo) {
+	i := slices.Index(n.Pods, pod)
 	n.Pods = without(n.Pods, i)
-	if j := n.find(n.PodsWithAffinity, pod); j >= 0 {
+	if j := slices.Index(n.PodsWithAffinity, pod); j >= 0 {
 		n.PodsWithAffinity = without(n.PodsWithAffinity, j)
 	}
-	if j := n.find(n.PodsWithRequiredAntiAffinity, pod); j >= 0 {
+	if j := slices.Index(n.PodsWithRequiredAntiAffinity, pod); j >= 0 {
 		n.PodsWithRequiredAntiAffinity = without(n.PodsWithRequiredAntiAffinity, j)
 	}
-	n.count(known, -1)
-	for _, port := range known.HostPorts {
+	n.count(pod, -1)
+	for _, port := range pod.HostPorts {
 		if j := slices.Index(n.UsedPorts, port); j >= 0 {
 			n.UsedPorts = slices.Delete(slices.Clone(n.UsedPorts), j, j+1)
 		}
 	}
-	return true
 }
 
-// ReplacePod puts a newer version of a pod in, whose demands are the same; it reports whether the pod was there.
-func (n *NodeInfo) ReplacePod(pod *PodInfo) bool {
-	found := false
+// ReplacePod puts a newer version in a pod's place, whose demands are the same.
+func (n *NodeInfo) ReplacePod(old, pod *PodInfo) {
 	for _, list := range [...][]*PodInfo{n.Pods, n.PodsWithAffinity, n.PodsWithRequiredAntiAffinity} {
-		if i := n.find(list, pod.Pod); i >= 0 {
-			list[i], found = pod, true
+		if i := slices.Index(list, old); i >= 0 {
+			list[i] = pod
 		}
 	}
-	return found
-}
-
-func (n *NodeInfo) find(list []*PodInfo, pod *corev1.Pod) int {
-	for i := range list {
-		if list[i].Pod == pod || list[i].Pod.UID == pod.UID {
-			return i
-		}
-	}
-	return -1
 }
 
 func without(list []*PodInfo, i int) []*PodInfo {

@@ -228,6 +228,16 @@ type Handle interface {
 	// CountPods returns a table, by NodeInfo.Slot, of how many pods of a namespace match a selector that has that text;
 	// pods that are being deleted do not count.
 	CountPods(namespace string, selector Selector) []int32
+	// Domains numbers the values that the nodes have of a label. It is good for one scheduling cycle.
+	Domains(key string) *Domains
+}
+
+// Domains are the topology domains of one label, numbered. A node without the label is in the domain of the empty
+// value. The slices go by NodeInfo.Slot.
+type Domains struct {
+	Of       []int32 // -1: no node
+	Labelled []bool
+	Count    int
 }
 
 // Selector is a label selector with its text, which names it. CountPods counts nothing for an empty one, although it

@@ -178,7 +178,7 @@ func (pl *DefaultPreemption) selectVictimsOnNode(state *fwk.CycleState, pod *fwk
 		return nil, 0, noVictims
 	}
 	remove := func(p *fwk.PodInfo) {
-		node.RemovePod(p.Pod)
+		node.RemovePod(p)
 		pl.RunPreFilterExtensionRemovePod(state, pod, p, node)
 	}
 	for _, p := range potential {

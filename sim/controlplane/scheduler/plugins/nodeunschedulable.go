@@ -18,7 +18,7 @@ func (NodeUnschedulable) Name() string { return nodeUnschedulable }
 
 // Filter implements fwk.FilterPlugin.
 func (NodeUnschedulable) Filter(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) *fwk.Status {
-	if !node.Node().Spec.Unschedulable || toleratesUnschedulable(pod.Pod) {
+	if !node.IsUnschedulable() || toleratesUnschedulable(pod.Pod) {
 		return nil
 	}
 	return cordoned

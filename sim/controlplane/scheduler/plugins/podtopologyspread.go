@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	fwk "ksim/sim/controlplane/scheduler/framework"
 )
@@ -21,6 +22,8 @@ type PodTopologySpread struct {
 	features *fwk.Features
 
 	unbalanced, unlabelled *fwk.Status
+
+	defaults map[types.UID]defaults // by controller, of pods without a Service
 }
 
 // spreadConstraint is a constraint, parsed.
@@ -35,7 +38,7 @@ type spreadConstraint struct {
 
 func newPodTopologySpread(fw *fwk.Framework, f *fwk.Features) *PodTopologySpread {
 	const reason = "node(s) didn't match pod topology spread constraints"
-	return &PodTopologySpread{Handle: fw.Handle, listers: fw.Listers, features: f,
+	return &PodTopologySpread{Handle: fw.Handle, listers: fw.Listers, features: f, defaults: map[types.UID]defaults{},
 		unbalanced: fwk.NewStatus(fwk.Unschedulable, podTopologySpread, reason),
 		unlabelled: fwk.NewStatus(fwk.UnschedulableAndUnresolvable, podTopologySpread,
 			reason+" (missing required label)")}

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	fwk "ksim/sim/controlplane/scheduler/framework"
 )
@@ -26,29 +27,59 @@ func (pl *PodTopologySpread) defaultConstraints(pod *corev1.Pod) []spreadConstra
 	if !pl.features.SystemDefaultSpreading {
 		return nil
 	}
-	selector := pl.defaultSelector(pod)
-	if selector.Empty() {
-		return nil
+	set, of, owner := pl.belongsTo(pod)
+	if known := pl.defaults[owner]; len(set) == 0 && of != nil && known.of == of {
+		return known.constraints
 	}
-	return systemDefaultConstraints(selectorOf(selector))
+	selector := set.AsSelector()
+	if of != nil {
+		if requirements, ok := fwk.SelectorOf(of).Requirements(); ok {
+			selector = selector.Add(requirements...)
+		}
+	}
+	var constraints []spreadConstraint
+	if !selector.Empty() {
+		constraints = systemDefaultConstraints(selectorOf(selector))
+	}
+	if len(set) == 0 && of != nil {
+		if len(pl.defaults) >= defaultsMax {
+			clear(pl.defaults)
+		}
+		pl.defaults[owner] = defaults{of, constraints}
+	}
+	return constraints
 }
 
-// defaultSelector is the sum of the selectors of what the pod belongs to (plugins/helper/spread.go DefaultSelector).
-func (pl *PodTopologySpread) defaultSelector(pod *corev1.Pod) labels.Selector {
-	set := labels.Set{}
+// defaults are the default constraints of the pods of one controller that belong to no Service.
+type defaults struct {
+	of          *metav1.LabelSelector // of the controller, in the version that was looked at
+	constraints []spreadConstraint
+}
+
+// defaultsMax bounds the memory. chosen: a thousand workloads.
+const defaultsMax = 1024
+
+// belongsTo returns the selectors of what the pod belongs to: those of its Services in one, and its controller's
+// (plugins/helper/spread.go DefaultSelector).
+func (pl *PodTopologySpread) belongsTo(pod *corev1.Pod) (set labels.Set, of *metav1.LabelSelector, uid types.UID) {
 	for _, service := range pl.listers.Services(pod.Namespace) {
 		if len(service.Spec.Selector) > 0 && labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(pod.Labels)) {
+			if set == nil {
+				set = labels.Set{}
+			}
 			maps.Copy(set, service.Spec.Selector)
 		}
 	}
 	owner := metav1.GetControllerOfNoCopy(pod)
 	if owner == nil {
-		return set.AsSelector()
+		return set, nil, ""
 	}
-	var of *metav1.LabelSelector
 	switch owner.APIVersion + "/" + owner.Kind {
 	case "v1/ReplicationController":
 		if rc := pl.listers.ReplicationController(pod.Namespace, owner.Name); rc != nil {
+			if set == nil {
+				set = labels.Set{}
+			}
 			maps.Copy(set, rc.Spec.Selector)
 		}
 	case "apps/v1/ReplicaSet":
@@ -60,21 +91,16 @@ func (pl *PodTopologySpread) defaultSelector(pod *corev1.Pod) labels.Selector {
 			of = ss.Spec.Selector
 		}
 	}
-	selector := set.AsSelector()
-	if of != nil {
-		if requirements, ok := fwk.SelectorOf(of).Requirements(); ok {
-			selector = selector.Add(requirements...)
-		}
-	}
-	return selector
+	return set, of, owner.UID
 }
 
 // spreadScoreState is how many matching pods each domain has, by constraint, as far as nodes of it passed the filters.
 type spreadScoreState struct {
 	constraints []spreadConstraint
 	ignored     map[*fwk.NodeInfo]bool // have not all topology keys
-	counts      []map[string]int64     // of domains other than hostnames
-	tables      [][]int32              // of hostnames
+	domains     []*fwk.Domains         // nil for hostnames
+	counts      [][]int64              // of domains; less than 0: none of the nodes is in it
+	tables      [][]int32              // of nodes
 	weights     []uint64               // of domains, in 2^-32
 }
 
@@ -94,7 +120,8 @@ func (pl *PodTopologySpread) PreScore(state *fwk.CycleState, pod *fwk.PodInfo, n
 		return skipSpread
 	}
 	s.tables = pl.tables(pod.Pod.Namespace, s.constraints)
-	s.counts = make([]map[string]int64, len(s.constraints))
+	s.domains = make([]*fwk.Domains, len(s.constraints))
+	s.counts = make([][]int64, len(s.constraints))
 	s.weights = make([]uint64, len(s.constraints))
 	for _, node := range nodes {
 		if own && !hasTopologies(node, s.constraints) {
@@ -118,26 +145,43 @@ func (pl *PodTopologySpread) countDomains(s *spreadScoreState, i int, pod *fwk.P
 		s.weights[i] = naturalLogarithm(uint64(len(nodes) - len(s.ignored) + 2))
 		return
 	}
-	counts := map[string]int64{}
+	domains := pl.Domains(c.topologyKey)
+	counts := make([]int64, domains.Count)
+	for d := range counts {
+		counts[d] = -1
+	}
+	different := 0
 	for _, node := range nodes {
-		if !s.ignored[node] {
-			value, _ := node.Label(c.topologyKey)
-			counts[value] = 0
+		if d := domains.Of[node.Slot]; counts[d] < 0 && !s.ignored[node] {
+			counts[d] = 0
+			different++
 		}
 	}
-	s.weights[i] = naturalLogarithm(uint64(len(counts) + 2))
-	own := len(pod.Pod.Spec.TopologySpreadConstraints) > 0
+	s.weights[i] = naturalLogarithm(uint64(different + 2))
+	s.domains[i], s.counts[i] = domains, counts
+	if own := len(pod.Pod.Spec.TopologySpreadConstraints) > 0; own || pod.RequiredNode != nil {
+		pl.sumIncluded(s, i, pod, own)
+		return
+	}
+	for slot, d := range domains.Of { // all nodes count
+		if d >= 0 && counts[d] >= 0 {
+			counts[d] += int64(s.tables[i][slot])
+		}
+	}
+}
+
+// sumIncluded adds up the domains of the i-th constraint over the nodes that the pod's own wishes leave.
+func (pl *PodTopologySpread) sumIncluded(s *spreadScoreState, i int, pod *fwk.PodInfo, own bool) {
+	domains, counts := s.domains[i], s.counts[i]
 	for _, node := range pl.Nodes() {
 		n := int64(s.tables[i][node.Slot])
-		if n == 0 || own && !hasTopologies(node, s.constraints) || !c.includes(pod, node) {
+		if n == 0 || own && !hasTopologies(node, s.constraints) || !s.constraints[i].includes(pod, node) {
 			continue
 		}
-		value, _ := node.Label(c.topologyKey)
-		if known, wanted := counts[value]; wanted {
-			counts[value] = known + n
+		if d := domains.Of[node.Slot]; counts[d] >= 0 {
+			counts[d] += n
 		}
 	}
-	s.counts[i] = counts
 }
 
 // Score is the weighted sum of the matching pods in the node's domains, rounded.
@@ -149,15 +193,16 @@ func (pl *PodTopologySpread) Score(state *fwk.CycleState, _ *fwk.PodInfo, node *
 	var score uint64 // in 2^-32
 	for i := range s.constraints {
 		c := &s.constraints[i]
-		value, has := node.Label(c.topologyKey)
-		if !has {
-			continue
-		}
 		count := int64(0)
-		if c.topologyKey == corev1.LabelHostname {
+		if domains := s.domains[i]; domains != nil {
+			if !domains.Labelled[node.Slot] {
+				continue
+			}
+			count = s.counts[i][domains.Of[node.Slot]]
+		} else if _, has := node.Label(c.topologyKey); has {
 			count = int64(s.tables[i][node.Slot])
 		} else {
-			count = s.counts[i][value]
+			continue
 		}
 		score += uint64(count)*s.weights[i] + uint64(c.maxSkew-1)<<32
 	}
