@@ -3,6 +3,8 @@ package api
 import (
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -13,10 +15,27 @@ import (
 )
 
 // Object is any API object: a typed one of k8s.io/api, or *unstructured.Unstructured for kinds that are only stored.
-// An object that came from the API or a cache is shared and must not be changed: DeepCopyObject first.
+// An object that came from the API or a cache is shared and must not be changed: DeepCopyObject or Copy it first.
 type Object interface {
 	runtime.Object
 	metav1.Object
+}
+
+// Copy returns a copy of an object whose first level, as the fields of its metadata, may be changed: what lies
+// below may be shared with the object.
+func Copy(obj Object) Object {
+	switch o := obj.(type) {
+	case *corev1.Pod:
+		c := *o
+		return &c
+	case *corev1.Event:
+		c := *o
+		return &c
+	case *coordinationv1.Lease:
+		c := *o
+		return &c
+	}
+	return obj.DeepCopyObject().(Object)
 }
 
 // Verb is what a request does, with the names that RBAC uses (apiserver pkg/endpoints/request/requestinfo.go, v0.36).

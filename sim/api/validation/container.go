@@ -11,7 +11,7 @@ import (
 )
 
 // containers checks the regular containers of a pod (pkg/apis/core/validation/validation.go validateContainers, v1.36).
-func (f *found) containers(spec *corev1.PodSpec, volumes map[string]bool, at *field.Path) {
+func (f *found) containers(spec *corev1.PodSpec, volumes map[string]bool, at *place) {
 	if len(spec.Containers) == 0 {
 		f.required(at, "")
 		return
@@ -29,7 +29,7 @@ func (f *found) containers(spec *corev1.PodSpec, volumes map[string]bool, at *fi
 }
 
 // initContainers checks those that run before; with restartPolicy Always one is a sidecar and may have probes.
-func (f *found) initContainers(spec *corev1.PodSpec, volumes map[string]bool, at *field.Path) {
+func (f *found) initContainers(spec *corev1.PodSpec, volumes map[string]bool, at *place) {
 	names := map[string]bool{}
 	for i := range spec.Containers {
 		names[spec.Containers[i].Name] = true
@@ -62,7 +62,7 @@ func (f *found) initContainers(spec *corev1.PodSpec, volumes map[string]bool, at
 }
 
 // container checks what all kinds of containers have in common.
-func (f *found) container(c *corev1.Container, volumes map[string]bool, at *field.Path) {
+func (f *found) container(c *corev1.Container, volumes map[string]bool, at *place) {
 	if c.Name == "" {
 		f.required(at.Child("name"), "")
 	} else {
@@ -81,7 +81,7 @@ func (f *found) container(c *corev1.Container, volumes map[string]bool, at *fiel
 	f.resources(&c.Resources, at.Child("resources"))
 }
 
-func (f *found) containerRestartPolicy(c *corev1.Container, at *field.Path) {
+func (f *found) containerRestartPolicy(c *corev1.Container, at *place) {
 	if c.RestartPolicy == nil {
 		if len(c.RestartPolicyRules) > 0 {
 			f.required(at.Child("restartPolicy"), "must specify restartPolicy when restart rules are used")
@@ -92,7 +92,7 @@ func (f *found) containerRestartPolicy(c *corev1.Container, at *field.Path) {
 		corev1.ContainerRestartPolicyNever, corev1.ContainerRestartPolicyOnFailure)
 }
 
-func (f *found) ports(ports []corev1.ContainerPort, at *field.Path) {
+func (f *found) ports(ports []corev1.ContainerPort, at *place) {
 	names := map[string]bool{}
 	for i, p := range ports {
 		here := at.Index(i)
@@ -115,12 +115,12 @@ func (f *found) ports(ports []corev1.ContainerPort, at *field.Path) {
 	}
 }
 
-func (f *found) protocol(at *field.Path, p corev1.Protocol) {
+func (f *found) protocol(at *place, p corev1.Protocol) {
 	oneOf(f, at, p, corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)
 }
 
 // hostPorts: no two containers of a pod may ask for the same port of the node.
-func (f *found) hostPorts(containers []corev1.Container, at *field.Path) {
+func (f *found) hostPorts(containers []corev1.Container, at *place) {
 	taken := map[string]bool{}
 	for i := range containers {
 		for j, p := range containers[i].Ports {
@@ -132,7 +132,7 @@ func (f *found) hostPorts(containers []corev1.Container, at *field.Path) {
 	}
 }
 
-func (f *found) env(vars []corev1.EnvVar, at *field.Path) {
+func (f *found) env(vars []corev1.EnvVar, at *place) {
 	for i, v := range vars {
 		here := at.Index(i)
 		if v.Name == "" {
@@ -146,18 +146,18 @@ func (f *found) env(vars []corev1.EnvVar, at *field.Path) {
 	}
 }
 
-func (f *found) envSource(v corev1.EnvVar, at *field.Path) {
+func (f *found) envSource(v corev1.EnvVar, at *place) {
 	sources := 0
 	if s := v.ValueFrom.FieldRef; s != nil {
 		sources++
 		if s.FieldPath == "" {
-			f.required(at.Child("fieldRef", "fieldPath"), "")
+			f.required(at.Child("fieldRef").Child("fieldPath"), "")
 		}
 	}
 	if s := v.ValueFrom.ResourceFieldRef; s != nil {
 		sources++
 		if s.Resource == "" {
-			f.required(at.Child("resourceFieldRef", "resource"), "")
+			f.required(at.Child("resourceFieldRef").Child("resource"), "")
 		}
 	}
 	if s := v.ValueFrom.ConfigMapKeyRef; s != nil {
@@ -180,7 +180,7 @@ func (f *found) envSource(v corev1.EnvVar, at *field.Path) {
 	}
 }
 
-func (f *found) keySelector(name, key string, at *field.Path) {
+func (f *found) keySelector(name, key string, at *place) {
 	if name == "" {
 		f.required(at.Child("name"), "")
 	}
@@ -191,14 +191,14 @@ func (f *found) keySelector(name, key string, at *field.Path) {
 	f.invalid(at.Child("key"), key, validation.IsConfigMapKey(key)...)
 }
 
-func (f *found) envFrom(vars []corev1.EnvFromSource, at *field.Path) {
+func (f *found) envFrom(vars []corev1.EnvFromSource, at *place) {
 	for i, v := range vars {
 		here := at.Index(i)
 		if v.ConfigMapRef != nil && v.ConfigMapRef.Name == "" {
-			f.required(here.Child("configMapRef", "name"), "")
+			f.required(here.Child("configMapRef").Child("name"), "")
 		}
 		if v.SecretRef != nil && v.SecretRef.Name == "" {
-			f.required(here.Child("secretRef", "name"), "")
+			f.required(here.Child("secretRef").Child("name"), "")
 		}
 		switch {
 		case v.ConfigMapRef == nil && v.SecretRef == nil:
@@ -209,7 +209,7 @@ func (f *found) envFrom(vars []corev1.EnvFromSource, at *field.Path) {
 	}
 }
 
-func (f *found) mounts(mounts []corev1.VolumeMount, volumes map[string]bool, at *field.Path) {
+func (f *found) mounts(mounts []corev1.VolumeMount, volumes map[string]bool, at *place) {
 	paths := map[string]bool{}
 	for i, m := range mounts {
 		here := at.Index(i)
@@ -217,7 +217,7 @@ func (f *found) mounts(mounts []corev1.VolumeMount, volumes map[string]bool, at 
 			f.required(here.Child("name"), "")
 		}
 		if !volumes[m.Name] {
-			f.add(field.NotFound(here.Child("name"), m.Name))
+			f.add(field.NotFound(here.Child("name").path(), m.Name))
 		}
 		if m.MountPath == "" {
 			f.required(here.Child("mountPath"), "")
@@ -232,13 +232,13 @@ func (f *found) mounts(mounts []corev1.VolumeMount, volumes map[string]bool, at 
 	}
 }
 
-func (f *found) lifecycleAndProbes(c *corev1.Container, grace *int64, at *field.Path) {
+func (f *found) lifecycleAndProbes(c *corev1.Container, grace *int64, at *place) {
 	if l := c.Lifecycle; l != nil {
 		if l.PostStart != nil {
-			f.hook(l.PostStart, grace, at.Child("lifecycle", "postStart"))
+			f.hook(l.PostStart, grace, at.Child("lifecycle").Child("postStart"))
 		}
 		if l.PreStop != nil {
-			f.hook(l.PreStop, grace, at.Child("lifecycle", "preStop"))
+			f.hook(l.PreStop, grace, at.Child("lifecycle").Child("preStop"))
 		}
 	}
 	if p := c.LivenessProbe; p != nil {
@@ -248,7 +248,7 @@ func (f *found) lifecycleAndProbes(c *corev1.Container, grace *int64, at *field.
 	if p := c.ReadinessProbe; p != nil {
 		f.probe(p, at.Child("readinessProbe"))
 		if p.TerminationGracePeriodSeconds != nil {
-			f.invalid(at.Child("readinessProbe", "terminationGracePeriodSeconds"), p.TerminationGracePeriodSeconds,
+			f.invalid(at.Child("readinessProbe").Child("terminationGracePeriodSeconds"), p.TerminationGracePeriodSeconds,
 				"must not be set for readinessProbes")
 		}
 	}
@@ -258,21 +258,21 @@ func (f *found) lifecycleAndProbes(c *corev1.Container, grace *int64, at *field.
 	}
 }
 
-func (f *found) onlyOneSuccess(p *corev1.Probe, at *field.Path) {
+func (f *found) onlyOneSuccess(p *corev1.Probe, at *place) {
 	if p.SuccessThreshold != 1 {
 		f.invalid(at.Child("successThreshold"), p.SuccessThreshold, "must be 1")
 	}
 }
 
-func (f *found) probe(p *corev1.Probe, at *field.Path) {
-	n := &handlers{found: f, at: at}
-	n.exec(p.Exec)
-	n.httpGet(p.HTTPGet)
-	n.tcpSocket(p.TCPSocket)
-	if p.GRPC != nil && n.only("grpc") {
-		f.port(intstr.FromInt32(p.GRPC.Port), at.Child("grpc", "port"))
+func (f *found) probe(p *corev1.Probe, at *place) {
+	n := &handlers{found: f}
+	n.exec(at, p.Exec)
+	n.httpGet(at, p.HTTPGet)
+	n.tcpSocket(at, p.TCPSocket)
+	if p.GRPC != nil && n.only(at, "grpc") {
+		f.port(intstr.FromInt32(p.GRPC.Port), at.Child("grpc").Child("port"))
 	}
-	n.some()
+	n.some(at)
 	f.nonNegative(at.Child("initialDelaySeconds"), int64(p.InitialDelaySeconds))
 	f.nonNegative(at.Child("timeoutSeconds"), int64(p.TimeoutSeconds))
 	f.nonNegative(at.Child("periodSeconds"), int64(p.PeriodSeconds))
@@ -283,56 +283,55 @@ func (f *found) probe(p *corev1.Probe, at *field.Path) {
 	}
 }
 
-func (f *found) hook(h *corev1.LifecycleHandler, grace *int64, at *field.Path) {
-	n := &handlers{found: f, at: at}
-	n.exec(h.Exec)
-	n.httpGet(h.HTTPGet)
-	n.tcpSocket(h.TCPSocket)
-	if h.Sleep != nil && n.only("sleep") && grace != nil && (h.Sleep.Seconds < 0 || h.Sleep.Seconds > *grace) {
+func (f *found) hook(h *corev1.LifecycleHandler, grace *int64, at *place) {
+	n := &handlers{found: f}
+	n.exec(at, h.Exec)
+	n.httpGet(at, h.HTTPGet)
+	n.tcpSocket(at, h.TCPSocket)
+	if h.Sleep != nil && n.only(at, "sleep") && grace != nil && (h.Sleep.Seconds < 0 || h.Sleep.Seconds > *grace) {
 		f.invalid(at.Child("sleep"), h.Sleep.Seconds,
 			fmt.Sprintf("must be non-negative and less than terminationGracePeriodSeconds (%d)", *grace))
 	}
-	n.some()
+	n.some(at)
 }
 
 // handlers checks that a probe or hook does exactly one thing.
 type handlers struct {
 	found *found
-	at    *field.Path
 	count int
 }
 
-func (n *handlers) only(name string) bool {
+func (n *handlers) only(at *place, name string) bool {
 	n.count++
 	if n.count > 1 {
-		n.found.forbidden(n.at.Child(name), "may not specify more than 1 handler type")
+		n.found.forbidden(at.Child(name), "may not specify more than 1 handler type")
 	}
 	return n.count == 1
 }
 
-func (n *handlers) some() {
+func (n *handlers) some(at *place) {
 	if n.count == 0 {
-		n.found.required(n.at, "must specify a handler type")
+		n.found.required(at, "must specify a handler type")
 	}
 }
 
-func (n *handlers) exec(a *corev1.ExecAction) {
-	if a != nil && n.only("exec") && len(a.Command) == 0 {
-		n.found.required(n.at.Child("exec", "command"), "")
+func (n *handlers) exec(at *place, a *corev1.ExecAction) {
+	if a != nil && n.only(at, "exec") && len(a.Command) == 0 {
+		n.found.required(at.Child("exec").Child("command"), "")
 	}
 }
 
-func (n *handlers) httpGet(a *corev1.HTTPGetAction) {
-	if a == nil || !n.only("httpGet") {
+func (n *handlers) httpGet(at *place, a *corev1.HTTPGetAction) {
+	if a == nil || !n.only(at, "httpGet") {
 		return
 	}
-	at := n.at.Child("httpGet")
+	at = at.Child("httpGet")
 	if a.Path == "" {
 		n.found.required(at.Child("path"), "")
 	}
 	n.found.port(a.Port, at.Child("port"))
 	if a.Scheme != corev1.URISchemeHTTP && a.Scheme != corev1.URISchemeHTTPS {
-		n.found.add(field.NotSupported(at.Child("scheme"), a.Scheme,
+		n.found.add(field.NotSupported(at.Child("scheme").path(), a.Scheme,
 			[]corev1.URIScheme{corev1.URISchemeHTTP, corev1.URISchemeHTTPS}))
 	}
 	for _, h := range a.HTTPHeaders {
@@ -340,14 +339,14 @@ func (n *handlers) httpGet(a *corev1.HTTPGetAction) {
 	}
 }
 
-func (n *handlers) tcpSocket(a *corev1.TCPSocketAction) {
-	if a != nil && n.only("tcpSocket") {
-		n.found.port(a.Port, n.at.Child("tcpSocket", "port"))
+func (n *handlers) tcpSocket(at *place, a *corev1.TCPSocketAction) {
+	if a != nil && n.only(at, "tcpSocket") {
+		n.found.port(a.Port, at.Child("tcpSocket").Child("port"))
 	}
 }
 
 // port checks a port's number or name.
-func (f *found) port(p intstr.IntOrString, at *field.Path) {
+func (f *found) port(p intstr.IntOrString, at *place) {
 	if p.Type == intstr.Int {
 		f.invalid(at, p.IntValue(), validation.IsValidPortNum(p.IntValue())...)
 		return
@@ -356,7 +355,7 @@ func (f *found) port(p intstr.IntOrString, at *field.Path) {
 }
 
 // resources checks names and quantities, and that no request exceeds its limit.
-func (f *found) resources(r *corev1.ResourceRequirements, at *field.Path) {
+func (f *found) resources(r *corev1.ResourceRequirements, at *place) {
 	limits, requests := at.Child("limits"), at.Child("requests")
 	for _, name := range sortedKeys(r.Limits) {
 		f.quantity(name, r.Limits, limits)
@@ -383,10 +382,10 @@ func overcommitted(name corev1.ResourceName) bool {
 	return native && !strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix)
 }
 
-func (f *found) quantity(name corev1.ResourceName, list corev1.ResourceList, at *field.Path) {
+func (f *found) quantity(name corev1.ResourceName, list corev1.ResourceList, at *place) {
 	here := at.Key(string(name))
-	if messages := validation.IsQualifiedName(string(name)); len(messages) > 0 {
-		f.invalid(here, name, messages...)
+	if !isQualified(string(name)) && len(validation.IsQualifiedName(string(name))) > 0 {
+		f.invalid(here, name, validation.IsQualifiedName(string(name))...)
 	} else if !strings.Contains(string(name), "/") && !strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix) {
 		switch name {
 		case corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage:

@@ -12,7 +12,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -44,7 +43,7 @@ func (f *found) service(s *corev1.Service) {
 	for i := range s.Spec.Ports {
 		f.servicePort(&s.Spec.Ports[i], len(s.Spec.Ports) > 1, names, at.Child("ports").Index(i))
 	}
-	f.add(metavalidation.ValidateLabels(s.Spec.Selector, at.Child("selector"))...)
+	f.labels(at.Child("selector"), s.Spec.Selector)
 	oneOf(f, at.Child("sessionAffinity"), s.Spec.SessionAffinity,
 		corev1.ServiceAffinityClientIP, corev1.ServiceAffinityNone)
 	f.clusterIPs(s)
@@ -57,7 +56,7 @@ func (f *found) service(s *corev1.Service) {
 	f.trafficPolicies(s)
 }
 
-func (f *found) servicePort(p *corev1.ServicePort, named bool, names map[string]bool, at *field.Path) {
+func (f *found) servicePort(p *corev1.ServicePort, named bool, names map[string]bool, at *place) {
 	if p.Name != "" {
 		f.label(at.Child("name"), p.Name)
 		f.unique(at.Child("name"), names, p.Name)
@@ -89,14 +88,14 @@ func (f *found) servicePortsApart(s *corev1.Service) {
 		}
 		k := key{p.Protocol, p.NodePort}
 		if nodePorts[k] {
-			f.add(field.Duplicate(at.Index(i).Child("nodePort"), p.NodePort))
+			f.add(field.Duplicate(at.Index(i).Child("nodePort").path(), p.NodePort))
 		}
 		nodePorts[k] = true
 	}
 	for i, p := range s.Spec.Ports {
 		k := key{p.Protocol, p.Port}
 		if ports[k] {
-			f.add(field.Duplicate(at.Index(i), corev1.ServicePort{Protocol: p.Protocol, Port: p.Port}))
+			f.add(field.Duplicate(at.Index(i).path(), corev1.ServicePort{Protocol: p.Protocol, Port: p.Port}))
 		}
 		ports[k] = true
 	}
@@ -122,7 +121,7 @@ func (f *found) clusterIPs(s *corev1.Service) {
 }
 
 // address checks an IP address as the API takes it.
-func (f *found) address(at *field.Path, ip string) {
+func (f *found) address(at *place, ip string) {
 	if _, err := netip.ParseAddr(ip); err != nil {
 		f.invalid(at, ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
 	}
@@ -182,11 +181,11 @@ func (f *found) lease(s *coordinationv1.LeaseSpec) {
 }
 
 func (f *found) endpointSlice(s *discoveryv1.EndpointSlice) {
-	oneOf(f, field.NewPath("addressType"), s.AddressType,
+	oneOf(f, root("addressType"), s.AddressType,
 		discoveryv1.AddressTypeFQDN, discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6)
 	names := map[string]bool{}
 	for i, p := range s.Ports {
-		at := field.NewPath("ports").Index(i)
+		at := root("ports").Index(i)
 		if p.Name != nil {
 			if *p.Name != "" {
 				f.label(at.Child("name"), *p.Name)
@@ -200,12 +199,12 @@ func (f *found) endpointSlice(s *discoveryv1.EndpointSlice) {
 		}
 	}
 	if len(s.Endpoints) > 1000 {
-		f.add(field.TooMany(field.NewPath("endpoints"), len(s.Endpoints), 1000))
+		f.add(field.TooMany(root("endpoints").path(), len(s.Endpoints), 1000))
 		return
 	}
 	for i := range s.Endpoints {
 		if len(s.Endpoints[i].Addresses) == 0 {
-			f.required(field.NewPath("endpoints").Index(i).Child("addresses"), "must contain at least 1 address")
+			f.required(root("endpoints").Index(i).Child("addresses"), "must contain at least 1 address")
 		}
 	}
 }
@@ -216,7 +215,7 @@ const maxSecretSize = 1 << 20
 func (f *found) configMap(c *corev1.ConfigMap) {
 	total := 0
 	for _, key := range sortedKeys(c.Data) {
-		at := field.NewPath("data").Key(key)
+		at := root("data").Key(key)
 		f.invalid(at, key, validation.IsConfigMapKey(key)...)
 		if _, twice := c.BinaryData[key]; twice {
 			f.invalid(at, key, "duplicate of key present in binaryData")
@@ -224,11 +223,11 @@ func (f *found) configMap(c *corev1.ConfigMap) {
 		total += len(c.Data[key])
 	}
 	for _, key := range sortedKeys(c.BinaryData) {
-		f.invalid(field.NewPath("binaryData").Key(key), key, validation.IsConfigMapKey(key)...)
+		f.invalid(root("binaryData").Key(key), key, validation.IsConfigMapKey(key)...)
 		total += len(c.BinaryData[key])
 	}
 	if total > maxSecretSize {
-		f.add(field.TooLong(field.NewPath(""), "", maxSecretSize))
+		f.add(field.TooLong(root("").path(), "", maxSecretSize))
 	}
 }
 
@@ -237,33 +236,33 @@ const immutableOnce = "field is immutable when `immutable` is set"
 func (f *found) updatedConfigMap(c, old *corev1.ConfigMap) {
 	if old.Immutable != nil && *old.Immutable {
 		if c.Immutable == nil || !*c.Immutable {
-			f.forbidden(field.NewPath("immutable"), immutableOnce)
+			f.forbidden(root("immutable"), immutableOnce)
 		}
 		if !maps.Equal(c.Data, old.Data) {
-			f.forbidden(field.NewPath("data"), immutableOnce)
+			f.forbidden(root("data"), immutableOnce)
 		}
 		if !maps.EqualFunc(c.BinaryData, old.BinaryData, bytes.Equal) {
-			f.forbidden(field.NewPath("binaryData"), immutableOnce)
+			f.forbidden(root("binaryData"), immutableOnce)
 		}
 	}
 	f.configMap(c)
 }
 
 func (f *found) secret(s *corev1.Secret) {
-	at := field.NewPath("data")
+	at := root("data")
 	total := 0
 	for _, key := range sortedKeys(s.Data) {
 		f.invalid(at.Key(key), key, validation.IsConfigMapKey(key)...)
 		total += len(s.Data[key])
 	}
 	if total > maxSecretSize {
-		f.add(field.TooLong(at, "", maxSecretSize))
+		f.add(field.TooLong(at.path(), "", maxSecretSize))
 	}
 	var needed []string
 	switch s.Type {
 	case corev1.SecretTypeServiceAccountToken:
 		if s.Annotations[corev1.ServiceAccountNameKey] == "" {
-			f.required(field.NewPath("metadata", "annotations").Key(corev1.ServiceAccountNameKey), "")
+			f.required(root("metadata").Child("annotations").Key(corev1.ServiceAccountNameKey), "")
 		}
 	case corev1.SecretTypeDockercfg:
 		needed = []string{corev1.DockerConfigKey}
@@ -282,13 +281,13 @@ func (f *found) secret(s *corev1.Secret) {
 }
 
 func (f *found) updatedSecret(s, old *corev1.Secret) {
-	f.immutable(field.NewPath("type"), s.Type, old.Type)
+	f.immutable(root("type"), s.Type, old.Type)
 	if old.Immutable != nil && *old.Immutable {
 		if s.Immutable == nil || !*s.Immutable {
-			f.forbidden(field.NewPath("immutable"), immutableOnce)
+			f.forbidden(root("immutable"), immutableOnce)
 		}
 		if !maps.EqualFunc(s.Data, old.Data, bytes.Equal) {
-			f.forbidden(field.NewPath("data"), immutableOnce)
+			f.forbidden(root("data"), immutableOnce)
 		}
 	}
 	f.secret(s)
@@ -303,7 +302,7 @@ func (f *found) event(e *corev1.Event) {
 		about = corev1.NamespaceDefault
 	}
 	if e.Namespace != about && e.Namespace != "kube-system" {
-		f.invalid(field.NewPath("involvedObject", "namespace"), e.InvolvedObject.Namespace,
+		f.invalid(root("involvedObject").Child("namespace"), e.InvolvedObject.Namespace,
 			"does not match event.namespace")
 	}
 }
@@ -320,9 +319,9 @@ func (f *found) updatedNode(n, old *corev1.Node) {
 
 func (f *found) binding(b *corev1.Binding) {
 	if b.Target.Kind != "" && b.Target.Kind != "Node" {
-		f.add(field.NotSupported(field.NewPath("target", "kind"), b.Target.Kind, []string{"Node", "<empty>"}))
+		f.add(field.NotSupported(root("target").Child("kind").path(), b.Target.Kind, []string{"Node", "<empty>"}))
 	}
 	if b.Target.Name == "" {
-		f.required(field.NewPath("target", "name"), "")
+		f.required(root("target").Child("name"), "")
 	}
 }

@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -37,7 +36,7 @@ func (f *found) podMetadataAndSpec(p *corev1.Pod) {
 		}
 		for j, s := range v.Projected.Sources {
 			if s.ServiceAccountToken != nil {
-				f.forbidden(specPath().Child("volumes").Index(i).Child("projected", "sources").Index(j).
+				f.forbidden(specPath().Child("volumes").Index(i).Child("projected").Child("sources").Index(j).
 					Child("serviceAccountToken"), "must not be specified when serviceAccountName is not set")
 			}
 		}
@@ -45,17 +44,17 @@ func (f *found) podMetadataAndSpec(p *corev1.Pod) {
 }
 
 // podTemplate checks a template (ValidatePodTemplateSpec).
-func (f *found) podTemplate(t *corev1.PodTemplateSpec, at *field.Path) {
-	f.add(metavalidation.ValidateLabels(t.Labels, at.Child("labels"))...)
-	f.add(apivalidation.ValidateAnnotations(t.Annotations, at.Child("annotations"))...)
+func (f *found) podTemplate(t *corev1.PodTemplateSpec, at *place) {
+	f.labels(at.Child("labels"), t.Labels)
+	f.annotations(at.Child("annotations"), t.Annotations)
 	f.podSpec(&t.Spec, at.Child("spec"), false)
 	if len(t.Spec.EphemeralContainers) > 0 {
-		f.forbidden(at.Child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template")
+		f.forbidden(at.Child("spec").Child("ephemeralContainers"), "ephemeral containers not allowed in pod template")
 	}
 }
 
 // podSpec checks the specification of a pod, or of a template.
-func (f *found) podSpec(s *corev1.PodSpec, at *field.Path, isPod bool) {
+func (f *found) podSpec(s *corev1.PodSpec, at *place, isPod bool) {
 	if s.TerminationGracePeriodSeconds == nil {
 		f.required(at.Child("terminationGracePeriodSeconds"), "")
 	}
@@ -69,7 +68,7 @@ func (f *found) podSpec(s *corev1.PodSpec, at *field.Path, isPod bool) {
 		corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)
 	oneOf(f, at.Child("dnsPolicy"), s.DNSPolicy,
 		corev1.DNSClusterFirstWithHostNet, corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)
-	f.add(metavalidation.ValidateLabels(s.NodeSelector, at.Child("nodeSelector"))...)
+	f.labels(at.Child("nodeSelector"), s.NodeSelector)
 	f.affinity(s.Affinity, at.Child("affinity"))
 	for i, g := range s.ReadinessGates {
 		f.qualifiedName(at.Child("readinessGates").Index(i).Child("conditionType"), string(g.ConditionType))
@@ -92,7 +91,7 @@ func (f *found) podSpec(s *corev1.PodSpec, at *field.Path, isPod bool) {
 }
 
 // podNames checks the names that a pod's specification holds.
-func (f *found) podNames(s *corev1.PodSpec, at *field.Path) {
+func (f *found) podNames(s *corev1.PodSpec, at *place) {
 	if s.ServiceAccountName != "" {
 		f.subdomain(at.Child("serviceAccountName"), s.ServiceAccountName)
 	}
@@ -108,7 +107,7 @@ func (f *found) podNames(s *corev1.PodSpec, at *field.Path) {
 }
 
 // hostNetworkPorts: in a template the host's port may be left out, it is defaulted in the pod.
-func (f *found) hostNetworkPorts(s *corev1.PodSpec, at *field.Path, isPod bool) {
+func (f *found) hostNetworkPorts(s *corev1.PodSpec, at *place, isPod bool) {
 	for i := range s.Containers {
 		for j, p := range s.Containers[i].Ports {
 			if (isPod || p.HostPort != 0) && p.HostPort != p.ContainerPort {
@@ -120,7 +119,7 @@ func (f *found) hostNetworkPorts(s *corev1.PodSpec, at *field.Path, isPod bool) 
 }
 
 // volumes checks names and, of the types that people use, the sources; it returns the names of the sound ones.
-func (f *found) volumes(volumes []corev1.Volume, at *field.Path) map[string]bool {
+func (f *found) volumes(volumes []corev1.Volume, at *place) map[string]bool {
 	if len(volumes) == 0 {
 		return nil
 	}
@@ -135,7 +134,7 @@ func (f *found) volumes(volumes []corev1.Volume, at *field.Path) map[string]bool
 			f.label(here.Child("name"), v.Name)
 		}
 		if names[v.Name] {
-			f.add(field.Duplicate(here.Child("name"), v.Name))
+			f.add(field.Duplicate(here.Child("name").path(), v.Name))
 		}
 		if len(f.list) == before {
 			names[v.Name] = true
@@ -144,32 +143,32 @@ func (f *found) volumes(volumes []corev1.Volume, at *field.Path) map[string]bool
 	return names
 }
 
-func (f *found) volumeSource(s *corev1.VolumeSource, at *field.Path) {
+func (f *found) volumeSource(s *corev1.VolumeSource, at *place) {
 	if s.EmptyDir != nil && s.EmptyDir.SizeLimit != nil && s.EmptyDir.SizeLimit.Sign() < 0 {
-		f.forbidden(at.Child("emptyDir", "sizeLimit"), "SizeLimit field must be a valid resource quantity")
+		f.forbidden(at.Child("emptyDir").Child("sizeLimit"), "SizeLimit field must be a valid resource quantity")
 	}
 	if s.HostPath != nil && s.HostPath.Path == "" {
-		f.required(at.Child("hostPath", "path"), "")
+		f.required(at.Child("hostPath").Child("path"), "")
 	}
 	if s.Secret != nil && s.Secret.SecretName == "" {
-		f.required(at.Child("secret", "secretName"), "")
+		f.required(at.Child("secret").Child("secretName"), "")
 	}
 	if s.ConfigMap != nil && s.ConfigMap.Name == "" {
-		f.required(at.Child("configMap", "name"), "")
+		f.required(at.Child("configMap").Child("name"), "")
 	}
 	if s.PersistentVolumeClaim != nil && s.PersistentVolumeClaim.ClaimName == "" {
-		f.required(at.Child("persistentVolumeClaim", "claimName"), "")
+		f.required(at.Child("persistentVolumeClaim").Child("claimName"), "")
 	}
 	if s.NFS != nil {
 		if s.NFS.Server == "" {
-			f.required(at.Child("nfs", "server"), "")
+			f.required(at.Child("nfs").Child("server"), "")
 		}
 		if s.NFS.Path == "" {
-			f.required(at.Child("nfs", "path"), "")
+			f.required(at.Child("nfs").Child("path"), "")
 		}
 	}
 	if s.CSI != nil && s.CSI.Driver == "" {
-		f.required(at.Child("csi", "driver"), "")
+		f.required(at.Child("csi").Child("driver"), "")
 	}
 }
 
@@ -214,7 +213,7 @@ const updatable = "`spec.containers[*].image`,`spec.initContainers[*].image`,`sp
 	"`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 
 // sameContainers reports whether the containers can be compared one by one.
-func (f *found) sameContainers(list, old []corev1.Container, at *field.Path) bool {
+func (f *found) sameContainers(list, old []corev1.Container, at *place) bool {
 	if len(list) != len(old) {
 		f.forbidden(at, "pod updates may not add or remove containers")
 		return false

@@ -13,11 +13,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-func (f *found) tolerations(list []corev1.Toleration, at *field.Path) {
+func (f *found) tolerations(list []corev1.Toleration, at *place) {
 	for i, t := range list {
 		here := at.Index(i)
 		if t.Key != "" {
-			f.add(metavalidation.ValidateLabelName(t.Key, here.Child("key"))...)
+			f.labelName(here.Child("key"), t.Key)
 		} else if t.Operator != corev1.TolerationOpExists {
 			f.invalid(here.Child("operator"), t.Operator,
 				"operator must be Exists when `key` is empty, which means \"match all values and all keys\"")
@@ -35,7 +35,7 @@ func (f *found) tolerations(list []corev1.Toleration, at *field.Path) {
 				f.invalid(here.Child("operator"), t.Value, "value must be empty when `operator` is 'Exists'")
 			}
 		default:
-			f.add(field.NotSupported(here.Child("operator"), t.Operator,
+			f.add(field.NotSupported(here.Child("operator").path(), t.Operator,
 				[]corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists}))
 		}
 		if t.Effect != "" {
@@ -44,7 +44,7 @@ func (f *found) tolerations(list []corev1.Toleration, at *field.Path) {
 	}
 }
 
-func (f *found) taintEffect(effect corev1.TaintEffect, at *field.Path) {
+func (f *found) taintEffect(effect corev1.TaintEffect, at *place) {
 	oneOf(f, at, effect, corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute)
 }
 
@@ -52,15 +52,15 @@ func (f *found) taintEffect(effect corev1.TaintEffect, at *field.Path) {
 func (f *found) taints(taints []corev1.Taint) {
 	seen := map[string]bool{}
 	for i, t := range taints {
-		here := field.NewPath("metadata", "taints").Index(i)
-		f.add(metavalidation.ValidateLabelName(t.Key, here.Child("key"))...)
+		here := root("metadata").Child("taints").Index(i)
+		f.labelName(here.Child("key"), t.Key)
 		if messages := validation.IsValidLabelValue(t.Value); len(messages) > 0 {
 			f.invalid(here.Child("value"), t.Value, strings.Join(messages, ";"))
 		}
 		f.taintEffect(t.Effect, here.Child("effect"))
 		key := string(t.Effect) + " " + t.Key
 		if seen[key] {
-			duplicate := field.Duplicate(here, t)
+			duplicate := field.Duplicate(here.path(), t)
 			duplicate.Detail = "taints must be unique by key and effect pair"
 			f.add(duplicate)
 		}
@@ -68,14 +68,14 @@ func (f *found) taints(taints []corev1.Taint) {
 	}
 }
 
-func (f *found) affinity(a *corev1.Affinity, at *field.Path) {
+func (f *found) affinity(a *corev1.Affinity, at *place) {
 	if a == nil {
 		return
 	}
 	if n := a.NodeAffinity; n != nil {
 		here := at.Child("nodeAffinity")
 		if r := n.RequiredDuringSchedulingIgnoredDuringExecution; r != nil {
-			terms := here.Child("requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
+			terms := here.Child("requiredDuringSchedulingIgnoredDuringExecution").Child("nodeSelectorTerms")
 			if len(r.NodeSelectorTerms) == 0 {
 				f.required(terms, "must have at least one node selector term")
 			}
@@ -100,13 +100,13 @@ func (f *found) affinity(a *corev1.Affinity, at *field.Path) {
 	}
 }
 
-func (f *found) weight(weight int32, at *field.Path) {
+func (f *found) weight(weight int32, at *place) {
 	if weight <= 0 || weight > 100 {
 		f.invalid(at, weight, "must be in the range 1-100")
 	}
 }
 
-func (f *found) nodeSelectorTerm(t *corev1.NodeSelectorTerm, at *field.Path) {
+func (f *found) nodeSelectorTerm(t *corev1.NodeSelectorTerm, at *place) {
 	for i, r := range t.MatchExpressions {
 		here := at.Child("matchExpressions").Index(i)
 		switch r.Operator {
@@ -125,7 +125,7 @@ func (f *found) nodeSelectorTerm(t *corev1.NodeSelectorTerm, at *field.Path) {
 		default:
 			f.invalid(here.Child("operator"), r.Operator, "not a valid selector operator")
 		}
-		f.add(metavalidation.ValidateLabelName(r.Key, here.Child("key"))...)
+		f.labelName(here.Child("key"), r.Key)
 	}
 	for i, r := range t.MatchFields {
 		here := at.Child("matchFields").Index(i)
@@ -141,7 +141,7 @@ func (f *found) nodeSelectorTerm(t *corev1.NodeSelectorTerm, at *field.Path) {
 }
 
 func (f *found) podAffinityTerms(required []corev1.PodAffinityTerm, preferred []corev1.WeightedPodAffinityTerm,
-	at *field.Path) {
+	at *place) {
 	for i := range required {
 		f.podAffinityTerm(&required[i], at.Child("requiredDuringSchedulingIgnoredDuringExecution").Index(i))
 	}
@@ -152,7 +152,7 @@ func (f *found) podAffinityTerms(required []corev1.PodAffinityTerm, preferred []
 	}
 }
 
-func (f *found) podAffinityTerm(t *corev1.PodAffinityTerm, at *field.Path) {
+func (f *found) podAffinityTerm(t *corev1.PodAffinityTerm, at *place) {
 	f.selector(t.LabelSelector, at.Child("labelSelector"))
 	f.selector(t.NamespaceSelector, at.Child("namespaceSelector"))
 	for _, name := range t.Namespaces {
@@ -161,14 +161,16 @@ func (f *found) podAffinityTerm(t *corev1.PodAffinityTerm, at *field.Path) {
 	if t.TopologyKey == "" {
 		f.required(at.Child("topologyKey"), "can not be empty")
 	}
-	f.add(metavalidation.ValidateLabelName(t.TopologyKey, at.Child("topologyKey"))...)
+	f.labelName(at.Child("topologyKey"), t.TopologyKey)
 }
 
-func (f *found) selector(s *metav1.LabelSelector, at *field.Path) {
-	f.add(metavalidation.ValidateLabelSelector(s, metavalidation.LabelSelectorValidationOptions{}, at)...)
+func (f *found) selector(s *metav1.LabelSelector, at *place) {
+	if !soundSelector(s) {
+		f.add(metavalidation.ValidateLabelSelector(s, metavalidation.LabelSelectorValidationOptions{}, at.path())...)
+	}
 }
 
-func (f *found) topologySpread(list []corev1.TopologySpreadConstraint, at *field.Path) {
+func (f *found) topologySpread(list []corev1.TopologySpreadConstraint, at *place) {
 	for i, c := range list {
 		here := at.Index(i)
 		if c.MaxSkew <= 0 {
@@ -178,12 +180,12 @@ func (f *found) topologySpread(list []corev1.TopologySpreadConstraint, at *field
 			f.required(here.Child("topologyKey"), "can not be empty")
 		}
 		if c.WhenUnsatisfiable != corev1.DoNotSchedule && c.WhenUnsatisfiable != corev1.ScheduleAnyway {
-			f.add(field.NotSupported(here.Child("whenUnsatisfiable"), c.WhenUnsatisfiable,
+			f.add(field.NotSupported(here.Child("whenUnsatisfiable").path(), c.WhenUnsatisfiable,
 				[]corev1.UnsatisfiableConstraintAction{corev1.DoNotSchedule, corev1.ScheduleAnyway}))
 		}
 		for _, later := range list[i+1:] {
 			if later.TopologyKey == c.TopologyKey && later.WhenUnsatisfiable == c.WhenUnsatisfiable {
-				f.add(field.Duplicate(here.Child("{topologyKey, whenUnsatisfiable}"),
+				f.add(field.Duplicate(here.Child("{topologyKey, whenUnsatisfiable}").path(),
 					fmt.Sprintf("{%v, %v}", c.TopologyKey, c.WhenUnsatisfiable)))
 				break
 			}
@@ -213,14 +215,14 @@ func (f *found) priorityClass(c *schedulingv1.PriorityClass) {
 		known := map[string]int32{"system-cluster-critical": 2 * highestUserPriority,
 			"system-node-critical": 2*highestUserPriority + 1000}
 		if value, ok := known[c.Name]; !ok || c.Value != value || c.GlobalDefault {
-			f.forbidden(field.NewPath("metadata", "name"), "priority class names with 'system-' prefix are reserved for "+
+			f.forbidden(root("metadata").Child("name"), "priority class names with 'system-' prefix are reserved for "+
 				"system use only. error: "+reservedClass(c, value, ok))
 		}
 	} else if c.Value > highestUserPriority {
-		f.forbidden(field.NewPath("value"),
+		f.forbidden(root("value"),
 			"maximum allowed value of a user defined priority is "+strconv.Itoa(highestUserPriority))
 	}
-	optional(f, field.NewPath("preemptionPolicy"), c.PreemptionPolicy, corev1.PreemptLowerPriority, corev1.PreemptNever)
+	optional(f, root("preemptionPolicy"), c.PreemptionPolicy, corev1.PreemptLowerPriority, corev1.PreemptNever)
 }
 
 func reservedClass(c *schedulingv1.PriorityClass, value int32, known bool) string {
@@ -235,7 +237,7 @@ func reservedClass(c *schedulingv1.PriorityClass, value int32, known bool) strin
 
 func (f *found) updatedPriorityClass(c, old *schedulingv1.PriorityClass) {
 	if c.Value != old.Value {
-		f.forbidden(field.NewPath("value"), "may not be changed in an update.")
+		f.forbidden(root("value"), "may not be changed in an update.")
 	}
-	f.immutable(field.NewPath("preemptionPolicy"), c.PreemptionPolicy, old.PreemptionPolicy)
+	f.immutable(root("preemptionPolicy"), c.PreemptionPolicy, old.PreemptionPolicy)
 }

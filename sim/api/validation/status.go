@@ -4,12 +4,11 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // status checks an update of a status.
 func (f *found) status(obj, old runtime.Object) {
-	at := field.NewPath("status")
+	at := root("status")
 	switch o := obj.(type) {
 	case *corev1.Pod:
 		was := old.(*corev1.Pod)
@@ -45,7 +44,7 @@ func (f *found) status(obj, old runtime.Object) {
 	}
 }
 
-func (f *found) atMost(at *field.Path, count, replicas int32) {
+func (f *found) atMost(at *place, count, replicas int32) {
 	f.nonNegative(at, int64(count))
 	if count > replicas {
 		f.invalid(at, count, "cannot be greater than status.replicas")
@@ -54,7 +53,7 @@ func (f *found) atMost(at *field.Path, count, replicas int32) {
 
 func (f *found) availableAreReady(available, ready int32) {
 	if available > ready {
-		f.invalid(field.NewPath("status", "availableReplicas"), available, "cannot be greater than readyReplicas")
+		f.invalid(root("status").Child("availableReplicas"), available, "cannot be greater than readyReplicas")
 	}
 }
 
@@ -64,6 +63,6 @@ func (f *found) notDecremented(count, old *int32) {
 		if count != nil {
 			value = *count
 		}
-		f.invalid(field.NewPath("status", "collisionCount"), value, "cannot be decremented")
+		f.invalid(root("status").Child("collisionCount"), value, "cannot be decremented")
 	}
 }

@@ -15,7 +15,7 @@ func Unmodelled(obj runtime.Object) []string {
 	u := &unmodelled{}
 	switch o := obj.(type) {
 	case *corev1.Pod:
-		u.pod(&o.Spec, specPath())
+		u.pod(&o.Spec, field.NewPath("spec"))
 	case *appsv1.Deployment:
 		u.pod(&o.Spec.Template.Spec, templatePath())
 	case *appsv1.ReplicaSet:
@@ -25,7 +25,7 @@ func Unmodelled(obj runtime.Object) []string {
 	case *appsv1.DaemonSet:
 		u.pod(&o.Spec.Template.Spec, templatePath())
 		r := o.Spec.UpdateStrategy.RollingUpdate
-		u.when(r != nil && countOf(r.MaxSurge) != 0, specPath().Child("updateStrategy", "rollingUpdate", "maxSurge"))
+		u.when(r != nil && countOf(r.MaxSurge) != 0, field.NewPath("spec", "updateStrategy", "rollingUpdate", "maxSurge"))
 	case *batchv1.Job:
 		u.job(&o.Spec)
 	case *corev1.Service:
@@ -34,7 +34,7 @@ func Unmodelled(obj runtime.Object) []string {
 	return u.paths
 }
 
-func templatePath() *field.Path { return specPath().Child("template", "spec") }
+func templatePath() *field.Path { return field.NewPath("spec").Child("template", "spec") }
 
 type unmodelled struct{ paths []string }
 
@@ -103,16 +103,16 @@ func (u *unmodelled) hook(h *corev1.LifecycleHandler, at *field.Path) {
 
 func (u *unmodelled) statefulSet(s *appsv1.StatefulSetSpec) {
 	u.pod(&s.Template.Spec, templatePath())
-	u.when(len(s.VolumeClaimTemplates) > 0, specPath().Child("volumeClaimTemplates"))
-	u.when(s.Ordinals != nil && s.Ordinals.Start != 0, specPath().Child("ordinals"))
+	u.when(len(s.VolumeClaimTemplates) > 0, field.NewPath("spec").Child("volumeClaimTemplates"))
+	u.when(s.Ordinals != nil && s.Ordinals.Start != 0, field.NewPath("spec").Child("ordinals"))
 	r := s.UpdateStrategy.RollingUpdate
 	u.when(r != nil && r.MaxUnavailable != nil && r.MaxUnavailable.String() != "1",
-		specPath().Child("updateStrategy", "rollingUpdate", "maxUnavailable"))
+		field.NewPath("spec").Child("updateStrategy", "rollingUpdate", "maxUnavailable"))
 }
 
 func (u *unmodelled) job(s *batchv1.JobSpec) {
 	u.pod(&s.Template.Spec, templatePath())
-	at := specPath()
+	at := field.NewPath("spec")
 	u.when(s.CompletionMode != nil && *s.CompletionMode != batchv1.NonIndexedCompletion, at.Child("completionMode"))
 	u.when(s.BackoffLimitPerIndex != nil, at.Child("backoffLimitPerIndex"))
 	u.when(s.PodFailurePolicy != nil, at.Child("podFailurePolicy"))
@@ -123,7 +123,7 @@ func (u *unmodelled) job(s *batchv1.JobSpec) {
 }
 
 func (u *unmodelled) service(s *corev1.ServiceSpec) {
-	at := specPath()
+	at := field.NewPath("spec")
 	u.when(s.Type == corev1.ServiceTypeLoadBalancer || s.Type == corev1.ServiceTypeExternalName, at.Child("type"))
 	u.when(len(s.Selector) == 0 && s.Type != corev1.ServiceTypeExternalName, at.Child("selector"))
 	u.when(s.SessionAffinity == corev1.ServiceAffinityClientIP, at.Child("sessionAffinity"))

@@ -12,6 +12,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,6 +24,9 @@ import (
 // Meta checks the metadata that every object has, when nothing more exact has been said of it
 // (apiserver pkg/registry/rest/create.go, v0.36).
 func Meta(obj metav1.Object, namespaced bool) field.ErrorList {
+	if soundMeta(obj, namespaced, path.ValidatePathSegmentName) {
+		return nil
+	}
 	return apivalidation.ValidateObjectMetaAccessor(obj, namespaced, path.ValidatePathSegmentName,
 		field.NewPath("metadata"))
 }
@@ -126,7 +130,7 @@ func (f *found) createdRest(obj runtime.Object) {
 		f.meta(o, apivalidation.NameIsDNSSubdomain)
 	case *appsv1.ControllerRevision:
 		f.meta(o, apivalidation.NameIsDNSSubdomain)
-		f.nonNegative(field.NewPath("revision"), o.Revision)
+		f.nonNegative(root("revision"), o.Revision)
 	case *batchv1.CronJob:
 		f.cronJob(o)
 	case *corev1.Binding:
@@ -168,7 +172,7 @@ func Update(obj, old runtime.Object, subresource string) field.ErrorList {
 		f.lease(&o.Spec)
 	case *discoveryv1.EndpointSlice:
 		f.endpointSlice(o)
-		f.immutable(field.NewPath("addressType"), o.AddressType, old.(*discoveryv1.EndpointSlice).AddressType)
+		f.immutable(root("addressType"), o.AddressType, old.(*discoveryv1.EndpointSlice).AddressType)
 	case *schedulingv1.PriorityClass:
 		f.updatedPriorityClass(o, old.(*schedulingv1.PriorityClass))
 	case *corev1.ConfigMap:
@@ -176,7 +180,7 @@ func Update(obj, old runtime.Object, subresource string) field.ErrorList {
 	case *corev1.Secret:
 		f.updatedSecret(o, old.(*corev1.Secret))
 	case *appsv1.ControllerRevision:
-		f.immutable(field.NewPath("data"), o.Data.Raw, old.(*appsv1.ControllerRevision).Data.Raw)
+		f.immutable(root("data"), o.Data.Raw, old.(*appsv1.ControllerRevision).Data.Raw)
 	case *batchv1.CronJob:
 		f.cronJob(o)
 	}
@@ -186,7 +190,7 @@ func Update(obj, old runtime.Object, subresource string) field.ErrorList {
 // found collects what is wrong.
 type found struct{ list field.ErrorList }
 
-func specPath() *field.Path { return field.NewPath("spec") }
+func specPath() *place { return root("spec") }
 
 func (f *found) add(list ...*field.Error) { f.list = append(f.list, list...) }
 
@@ -196,67 +200,79 @@ func (f *found) meta(obj metav1.Object, name apivalidation.ValidateNameFunc) {
 	case *corev1.Node, *corev1.Namespace, *corev1.PersistentVolume, *schedulingv1.PriorityClass:
 		clusterWide = true
 	}
-	f.add(apivalidation.ValidateObjectMetaAccessor(obj, !clusterWide, name, field.NewPath("metadata"))...)
-}
-
-// invalid adds an error for each message.
-func (f *found) invalid(at *field.Path, value any, messages ...string) {
-	for _, message := range messages {
-		f.add(field.Invalid(at, value, message))
+	if !soundMeta(obj, !clusterWide, name) {
+		f.add(apivalidation.ValidateObjectMetaAccessor(obj, !clusterWide, name, field.NewPath("metadata"))...)
 	}
 }
 
-func (f *found) required(at *field.Path, detail string)  { f.add(field.Required(at, detail)) }
-func (f *found) forbidden(at *field.Path, detail string) { f.add(field.Forbidden(at, detail)) }
+// invalid adds an error for each message.
+func (f *found) invalid(at *place, value any, messages ...string) {
+	for _, message := range messages {
+		f.add(field.Invalid(at.path(), value, message))
+	}
+}
 
-func (f *found) nonNegative(at *field.Path, value int64) {
-	f.add(apivalidation.ValidateNonnegativeField(value, at)...)
+func (f *found) required(at *place, detail string)  { f.add(field.Required(at.path(), detail)) }
+func (f *found) forbidden(at *place, detail string) { f.add(field.Forbidden(at.path(), detail)) }
+
+func (f *found) nonNegative(at *place, value int64) {
+	if value < 0 {
+		f.add(apivalidation.ValidateNonnegativeField(value, at.path())...)
+	}
 }
 
 // nonNegative32 checks a number that may be absent.
-func (f *found) nonNegative32(at *field.Path, value *int32) {
+func (f *found) nonNegative32(at *place, value *int32) {
 	if value != nil {
 		f.nonNegative(at, int64(*value))
 	}
 }
 
-func (f *found) immutable(at *field.Path, value, old any) {
-	f.add(apivalidation.ValidateImmutableField(value, old, at)...)
+func (f *found) immutable(at *place, value, old any) {
+	if !equality.Semantic.DeepEqual(old, value) {
+		f.invalid(at, value, apivalidation.FieldImmutableErrorMsg)
+	}
 }
 
-func (f *found) label(at *field.Path, value string) {
-	f.invalid(at, value, validation.IsDNS1123Label(value)...)
+func (f *found) label(at *place, value string) {
+	if !isLabel(value) {
+		f.invalid(at, value, validation.IsDNS1123Label(value)...)
+	}
 }
 
-func (f *found) subdomain(at *field.Path, value string) {
-	f.invalid(at, value, validation.IsDNS1123Subdomain(value)...)
+func (f *found) subdomain(at *place, value string) {
+	if !isLabel(value) { // the most simple one
+		f.invalid(at, value, validation.IsDNS1123Subdomain(value)...)
+	}
 }
 
-func (f *found) qualifiedName(at *field.Path, value string) {
-	f.invalid(at, value, validation.IsQualifiedName(value)...)
+func (f *found) qualifiedName(at *place, value string) {
+	if !isQualified(value) {
+		f.invalid(at, value, validation.IsQualifiedName(value)...)
+	}
 }
 
 // oneOf checks a value that must be one of those allowed: absent is Required, another NotSupported.
-func oneOf[T ~string](f *found, at *field.Path, value T, allowed ...T) {
+func oneOf[T ~string](f *found, at *place, value T, allowed ...T) {
 	switch {
 	case value == "":
 		f.required(at, "")
 	case !slices.Contains(allowed, value):
-		f.add(field.NotSupported(at, value, allowed))
+		f.add(field.NotSupported(at.path(), value, allowed))
 	}
 }
 
 // optional is oneOf for a value that may be absent.
-func optional[T ~string](f *found, at *field.Path, value *T, allowed ...T) {
+func optional[T ~string](f *found, at *place, value *T, allowed ...T) {
 	if value != nil && !slices.Contains(allowed, *value) {
-		f.add(field.NotSupported(at, *value, allowed))
+		f.add(field.NotSupported(at.path(), *value, allowed))
 	}
 }
 
 // unique adds a Duplicate error for a name that was seen before.
-func (f *found) unique(at *field.Path, seen map[string]bool, name string) {
+func (f *found) unique(at *place, seen map[string]bool, name string) {
 	if seen[name] {
-		f.add(field.Duplicate(at, name))
+		f.add(field.Duplicate(at.path(), name))
 	}
 	seen[name] = true
 }

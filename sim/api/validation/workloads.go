@@ -53,29 +53,32 @@ func (f *found) templateFor(t *corev1.PodTemplateSpec, s *metav1.LabelSelector, 
 		f.podTemplate(t, at)
 	}
 	if t.Spec.RestartPolicy != corev1.RestartPolicyAlways {
-		f.add(field.NotSupported(at.Child("spec", "restartPolicy"), t.Spec.RestartPolicy,
+		f.add(field.NotSupported(at.Child("spec").Child("restartPolicy").path(), t.Spec.RestartPolicy,
 			[]corev1.RestartPolicy{corev1.RestartPolicyAlways}))
 	}
 	if t.Spec.ActiveDeadlineSeconds != nil {
-		f.forbidden(at.Child("spec", "activeDeadlineSeconds"), "activeDeadlineSeconds in "+kind+" is not Supported")
+		f.forbidden(at.Child("spec").Child("activeDeadlineSeconds"), "activeDeadlineSeconds in "+kind+" is not Supported")
 	}
 }
 
 // matches checks that a selector selects the template's labels; it reports whether it could be read at all.
 func (f *found) matches(t *corev1.PodTemplateSpec, s *metav1.LabelSelector) bool {
+	if surelySelects(s, t.Labels) {
+		return true
+	}
 	selector, err := metav1.LabelSelectorAsSelector(s)
 	if err != nil {
 		f.invalid(specPath().Child("selector"), s, "invalid label selector")
 		return false
 	}
 	if !selector.Empty() && !selector.Matches(labels.Set(t.Labels)) {
-		f.invalid(specPath().Child("template", "metadata", "labels"), t.Labels,
+		f.invalid(specPath().Child("template").Child("metadata").Child("labels"), t.Labels,
 			"`selector` does not match template `labels`")
 	}
 	return true
 }
 
-func (f *found) deploymentStrategy(s *appsv1.DeploymentStrategy, at *field.Path) {
+func (f *found) deploymentStrategy(s *appsv1.DeploymentStrategy, at *place) {
 	rolling := at.Child("rollingUpdate")
 	switch s.Type {
 	case appsv1.RecreateDeploymentStrategyType:
@@ -95,12 +98,12 @@ func (f *found) deploymentStrategy(s *appsv1.DeploymentStrategy, at *field.Path)
 		}
 		f.atMost100Percent(unavailable, rolling.Child("maxUnavailable"))
 	default:
-		f.add(field.NotSupported(at, s.Type,
+		f.add(field.NotSupported(at.path(), s.Type,
 			[]appsv1.DeploymentStrategyType{appsv1.RecreateDeploymentStrategyType, appsv1.RollingUpdateDeploymentStrategyType}))
 	}
 }
 
-func (f *found) countOrPercent(v *intstr.IntOrString, at *field.Path) {
+func (f *found) countOrPercent(v *intstr.IntOrString, at *place) {
 	switch {
 	case v == nil:
 	case v.Type == intstr.String:
@@ -129,7 +132,7 @@ func countOf(v *intstr.IntOrString) int {
 	return v.IntValue()
 }
 
-func (f *found) atMost100Percent(v *intstr.IntOrString, at *field.Path) {
+func (f *found) atMost100Percent(v *intstr.IntOrString, at *place) {
 	if percent, ok := percentOf(v); ok && percent > 100 {
 		f.invalid(at, v, "must not be greater than 100%")
 	}
@@ -147,7 +150,7 @@ func (f *found) daemonSetSpec(s *appsv1.DaemonSetSpec) {
 	f.selector(s.Selector, at.Child("selector"))
 	if selector, err := metav1.LabelSelectorAsSelector(s.Selector); err == nil &&
 		!selector.Matches(labels.Set(s.Template.Labels)) {
-		f.invalid(at.Child("template", "metadata", "labels"), s.Template.Labels,
+		f.invalid(at.Child("template").Child("metadata").Child("labels"), s.Template.Labels,
 			"`selector` does not match template `labels`")
 	}
 	if s.Selector != nil && len(s.Selector.MatchLabels)+len(s.Selector.MatchExpressions) == 0 {
@@ -155,11 +158,12 @@ func (f *found) daemonSetSpec(s *appsv1.DaemonSetSpec) {
 	}
 	f.podTemplate(&s.Template, at.Child("template"))
 	if s.Template.Spec.RestartPolicy != corev1.RestartPolicyAlways {
-		f.add(field.NotSupported(at.Child("template", "spec", "restartPolicy"), s.Template.Spec.RestartPolicy,
+		policy := at.Child("template").Child("spec").Child("restartPolicy")
+		f.add(field.NotSupported(policy.path(), s.Template.Spec.RestartPolicy,
 			[]corev1.RestartPolicy{corev1.RestartPolicyAlways}))
 	}
 	if s.Template.Spec.ActiveDeadlineSeconds != nil {
-		f.forbidden(at.Child("template", "spec", "activeDeadlineSeconds"),
+		f.forbidden(at.Child("template").Child("spec").Child("activeDeadlineSeconds"),
 			"activeDeadlineSeconds in DaemonSet is not Supported")
 	}
 	f.nonNegative(at.Child("minReadySeconds"), int64(s.MinReadySeconds))
@@ -167,7 +171,7 @@ func (f *found) daemonSetSpec(s *appsv1.DaemonSetSpec) {
 	f.nonNegative32(at.Child("revisionHistoryLimit"), s.RevisionHistoryLimit)
 }
 
-func (f *found) daemonSetStrategy(s *appsv1.DaemonSetUpdateStrategy, at *field.Path) {
+func (f *found) daemonSetStrategy(s *appsv1.DaemonSetUpdateStrategy, at *place) {
 	rolling := at.Child("rollingUpdate")
 	switch s.Type {
 	case appsv1.OnDeleteDaemonSetStrategyType:
@@ -188,7 +192,7 @@ func (f *found) daemonSetStrategy(s *appsv1.DaemonSetUpdateStrategy, at *field.P
 			f.required(rolling.Child("maxUnavailable"), "cannot be 0 when maxSurge is 0")
 		}
 	default:
-		f.add(field.NotSupported(at, s.Type, []appsv1.DaemonSetUpdateStrategyType{
+		f.add(field.NotSupported(at.path(), s.Type, []appsv1.DaemonSetUpdateStrategyType{
 			appsv1.RollingUpdateDaemonSetStrategyType, appsv1.OnDeleteDaemonSetStrategyType}))
 	}
 }
@@ -206,8 +210,8 @@ func (f *found) statefulSetSpec(s *appsv1.StatefulSetSpec) {
 	if r := s.PersistentVolumeClaimRetentionPolicy; r != nil {
 		retain, del := appsv1.RetainPersistentVolumeClaimRetentionPolicyType,
 			appsv1.DeletePersistentVolumeClaimRetentionPolicyType
-		optional(f, at.Child("persistentVolumeClaimRetentionPolicy", "whenDeleted"), &r.WhenDeleted, retain, del)
-		optional(f, at.Child("persistentVolumeClaimRetentionPolicy", "whenScaled"), &r.WhenScaled, retain, del)
+		optional(f, at.Child("persistentVolumeClaimRetentionPolicy").Child("whenDeleted"), &r.WhenDeleted, retain, del)
+		optional(f, at.Child("persistentVolumeClaimRetentionPolicy").Child("whenScaled"), &r.WhenScaled, retain, del)
 	}
 	f.nonNegative32(at.Child("replicas"), s.Replicas)
 	f.nonNegative(at.Child("minReadySeconds"), int64(s.MinReadySeconds))
@@ -228,7 +232,7 @@ func (f *found) statefulSetSpec(s *appsv1.StatefulSetSpec) {
 	f.templateFor(template, s.Selector, "StatefulSet")
 }
 
-func (f *found) statefulSetStrategy(s *appsv1.StatefulSetUpdateStrategy, at *field.Path) {
+func (f *found) statefulSetStrategy(s *appsv1.StatefulSetUpdateStrategy, at *place) {
 	rolling := at.Child("rollingUpdate")
 	switch s.Type {
 	case "":
@@ -280,7 +284,7 @@ func (f *found) job(j *batchv1.Job) {
 	}
 	if s, err := metav1.LabelSelectorAsSelector(j.Spec.Selector); err == nil &&
 		!s.Matches(labels.Set(j.Spec.Template.Labels)) {
-		f.invalid(specPath().Child("template", "metadata", "labels"), j.Spec.Template.Labels,
+		f.invalid(specPath().Child("template").Child("metadata").Child("labels"), j.Spec.Template.Labels,
 			"`selector` does not match template `labels`")
 	}
 }
@@ -290,7 +294,7 @@ func (f *found) generatedSelector(j *batchv1.Job) {
 	if j.Spec.ManualSelector != nil && *j.Spec.ManualSelector || j.Spec.Selector == nil {
 		return
 	}
-	at := specPath().Child("template", "metadata")
+	at := specPath().Child("template").Child("metadata")
 	for _, l := range [...][2]string{{"controller-uid", string(j.UID)}, {"job-name", j.Name},
 		{batchv1.ControllerUidLabel, string(j.UID)}, {batchv1.JobNameLabel, j.Name}} {
 		value, has := j.Spec.Template.Labels[l[0]]
@@ -307,7 +311,7 @@ func (f *found) generatedSelector(j *batchv1.Job) {
 	}
 }
 
-func (f *found) jobSpec(s *batchv1.JobSpec, at *field.Path) {
+func (f *found) jobSpec(s *batchv1.JobSpec, at *place) {
 	f.nonNegative32(at.Child("parallelism"), s.Parallelism)
 	f.nonNegative32(at.Child("completions"), s.Completions)
 	if s.ActiveDeadlineSeconds != nil {
@@ -327,11 +331,11 @@ func (f *found) jobSpec(s *batchv1.JobSpec, at *field.Path) {
 	}
 	optional(f, at.Child("podReplacementPolicy"), s.PodReplacementPolicy, batchv1.Failed, batchv1.TerminatingOrFailed)
 	if s.PodFailurePolicy != nil && s.PodReplacementPolicy != nil && *s.PodReplacementPolicy != batchv1.Failed {
-		f.add(field.NotSupported(at.Child("podReplacementPolicy"), *s.PodReplacementPolicy,
+		f.add(field.NotSupported(at.Child("podReplacementPolicy").path(), *s.PodReplacementPolicy,
 			[]batchv1.PodReplacementPolicy{batchv1.Failed}))
 	}
 	f.podTemplate(&s.Template, at.Child("template"))
-	policy := at.Child("template", "spec", "restartPolicy")
+	policy := at.Child("template").Child("spec").Child("restartPolicy")
 	switch s.Template.Spec.RestartPolicy {
 	case corev1.RestartPolicyAlways, "":
 		f.required(policy, `valid values: "OnFailure", "Never"`)
@@ -341,7 +345,7 @@ func (f *found) jobSpec(s *batchv1.JobSpec, at *field.Path) {
 			f.invalid(policy, s.Template.Spec.RestartPolicy, `only "Never" is supported when podFailurePolicy is specified`)
 		}
 	default:
-		f.add(field.NotSupported(policy, s.Template.Spec.RestartPolicy,
+		f.add(field.NotSupported(policy.path(), s.Template.Spec.RestartPolicy,
 			[]corev1.RestartPolicy{corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever}))
 	}
 }
@@ -378,12 +382,12 @@ func (f *found) updatedJob(j, old *batchv1.Job) {
 func (f *found) cronJob(c *batchv1.CronJob) {
 	f.meta(c, apivalidation.NameIsDNSSubdomain)
 	if len(c.Name) > 52 { // 63 less an 11 character suffix
-		f.invalid(field.NewPath("metadata", "name"), c.Name, "must be no more than 52 characters")
+		f.invalid(root("metadata").Child("name"), c.Name, "must be no more than 52 characters")
 	}
 	if c.Spec.Schedule == "" {
 		f.required(specPath().Child("schedule"), "")
 	}
 	optional(f, specPath().Child("concurrencyPolicy"), &c.Spec.ConcurrencyPolicy, batchv1.AllowConcurrent,
 		batchv1.ForbidConcurrent, batchv1.ReplaceConcurrent)
-	f.jobSpec(&c.Spec.JobTemplate.Spec, specPath().Child("jobTemplate", "spec"))
+	f.jobSpec(&c.Spec.JobTemplate.Spec, specPath().Child("jobTemplate").Child("spec"))
 }

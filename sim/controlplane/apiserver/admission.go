@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -246,7 +247,8 @@ func taintNotReady(node *corev1.Node) {
 // podTopologyLabels is the first minor with PodTopologyLabelsAdmission on (pkg/features: alpha 1.33, beta 1.35).
 const podTopologyLabels = 35
 
-// withTopology adds the zone and region of a pod's node to labels (podtopologylabels/admission.go).
+// withTopology returns labels, which it does not change, with the zone and region of a pod's node
+// (podtopologylabels/admission.go).
 func (q *request) withTopology(labels map[string]string, node string) map[string]string {
 	c := q.server.registryOf(api.Nodes).cache
 	if q.server.release.Minor < podTopologyLabels || c == nil {
@@ -256,13 +258,17 @@ func (q *request) withTopology(labels map[string]string, node string) map[string
 	if v == nil {
 		return labels
 	}
+	with, own := labels, false
 	for _, key := range [...]string{corev1.LabelTopologyZone, corev1.LabelTopologyRegion} {
-		if value, ok := c.object(v).GetLabels()[key]; ok {
-			if labels == nil {
-				labels = map[string]string{}
-			}
-			labels[key] = value
+		value, ok := c.object(v).GetLabels()[key]
+		if is, has := with[key]; !ok || has && is == value {
+			continue
 		}
+		if !own {
+			with, own = make(map[string]string, len(labels)+2), true
+			maps.Copy(with, labels)
+		}
+		with[key] = value
 	}
-	return labels
+	return with
 }

@@ -80,7 +80,7 @@ func (q *request) deletion(existing api.Object) (c change, zero bool, err error)
 	if !graceful && !keeps {
 		return change{remove: true}, false, nil
 	}
-	next := existing.DeepCopyObject().(api.Object)
+	next := api.Copy(existing)
 	if changed {
 		next.SetFinalizers(finalizers)
 	}
@@ -106,7 +106,7 @@ func (q *request) deletionAgain(existing api.Object, keeps bool) (c change, zero
 		return change{keep: true}, false, nil
 	}
 	grace := max(*q.GracePeriodSeconds, 0)
-	next := existing.DeepCopyObject().(api.Object)
+	next := api.Copy(existing)
 	at := metav1.NewTime(existing.GetDeletionTimestamp().Add(time.Duration(grace-*old) * time.Second))
 	next.SetDeletionTimestamp(&at)
 	next.SetDeletionGracePeriodSeconds(&grace)

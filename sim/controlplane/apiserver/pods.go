@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"fmt"
+	"maps"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 
@@ -40,15 +41,23 @@ func (q *request) bind(p *sim.Proc) (*api.Response, error) {
 		case len(old.Spec.SchedulingGates) > 0:
 			return refuse("pod %v has non-empty .spec.schedulingGates", old.Name)
 		}
-		pod := old.DeepCopy()
+		next := *old // what lies below its first level is shared, and replaced where it changes
+		pod := &next
 		pod.Spec.NodeName = binding.Target.Name
 		if q.server.release.Minor >= podTopologyLabels { // ClearingNominatedNodeNameAfterBinding: beta 1.35
 			pod.Status.NominatedNodeName = ""
 		}
-		for key, value := range binding.Annotations { // any order: each key by itself
-			metav1.SetMetaDataAnnotation(&pod.ObjectMeta, key, value)
+		if len(binding.Annotations) > 0 {
+			annotations := maps.Clone(binding.Annotations)
+			for key, value := range pod.Annotations { // any order: each key by itself
+				if _, set := annotations[key]; !set {
+					annotations[key] = value
+				}
+			}
+			pod.Annotations = annotations
 		}
 		pod.Labels = q.withTopology(pod.Labels, pod.Spec.NodeName)
+		pod.Status.Conditions = append(make([]corev1.PodCondition, 0, len(pod.Status.Conditions)+1), pod.Status.Conditions...)
 		setPodCondition(pod, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}, q.server.now())
 		return change{object: pod}, nil
 	})

@@ -205,7 +205,7 @@ func (s *watcherSet) message(ev *cacheEvent, t api.EventType) *api.WatchEvent {
 	m := &api.WatchEvent{Type: t, Cause: ev.cause}
 	if t == api.Deleted {
 		// The last state, with the revision of the deletion (or of the change that took it out of sight).
-		m.Object = s.cache.object(ev.previous).DeepCopyObject().(api.Object)
+		m.Object = api.Copy(s.cache.object(ev.previous))
 		m.Object.SetResourceVersion(formatRevision(ev.revision))
 	} else {
 		m.Object = s.cache.objectAfter(ev.current, ev.previous)
