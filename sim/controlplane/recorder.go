@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,40 +50,57 @@ type Recorder struct {
 	host      string
 	random    *sim.Stream
 	queue     []*pendingEvent
-	known     map[eventKey]*knownEvent
-	order     []eventKey // of known, oldest first
+	known     map[uint64]*knownEvent // by hash of the key
+	order     []*knownEvent          // oldest first
 	spam      map[spamKey]sim.Time
 	now       func() time.Time
 }
 
+// eventKey is what makes two events one with a count. A cluster has many thousands of them, so they are not map keys
+// themselves: a map and a list of them would each hold all the strings.
 type eventKey struct {
-	uid                             types.UID
-	kind, namespace, name, eventTyp string
-	reason, message                 string
+	resource        *api.Resource
+	uid             types.UID
+	namespace, name string
+	eventType       string // corev1.EventTypeNormal, EventTypeWarning
+	reason, message string
+}
+
+// hash chooses a place in the map; two keys with the same one lie there in a list.
+func (k *eventKey) hash() uint64 {
+	h := uint64(len(k.resource.GVK.Kind))
+	for _, text := range [...]string{string(k.uid), k.namespace, k.name, k.eventType, k.reason, k.message} {
+		h = (h ^ xxhash.Sum64String(text)) * 0x9e3779b97f4a7c15
+	}
+	return h
 }
 
 type spamKey struct{ kind, namespace, name string }
 
 // knownEvent is an event object that was written, or is about to be.
 type knownEvent struct {
-	name  string
+	eventKey
+	nano  int64 // the clock when it came first: part of its name
 	count int32
-	first metav1.Time
+	next  *knownEvent // of the same hash
 }
 
+// pendingEvent is an event object that is to be written. It is made when it is sent.
 type pendingEvent struct {
-	event *corev1.Event
-	key   eventKey
-	patch bool // count it up instead of creating it
-	cause sim.EventID
-	tries int
+	known   *knownEvent
+	version string // of the object that it is about
+	stamp   metav1.Time
+	count   int32
+	patch   bool // count it up instead of creating it
+	tries   int
+	cause   sim.EventID
 }
 
 // NewRecorder makes a recorder that reports as that component.
 func NewRecorder(client api.Client, component string) *Recorder {
 	scope := client.Scope()
 	return &Recorder{client: client, component: component, random: scope.Rand(scope.Path() + "/events"),
-		known: map[eventKey]*knownEvent{}, spam: map[spamKey]sim.Time{},
+		known: map[uint64]*knownEvent{}, spam: map[spamKey]sim.Time{},
 		now: func() time.Time { return epoch.Add(scope.Now().Duration()) }}
 }
 
@@ -119,50 +137,77 @@ func (r *Recorder) enqueue(e *Event, cause sim.EventID) {
 	if e.Type == "" {
 		e.Type = corev1.EventTypeNormal
 	}
-	key := eventKey{uid: e.Object.GetUID(), kind: e.Resource.GVK.Kind, namespace: e.Object.GetNamespace(),
-		name: e.Object.GetName(), eventTyp: e.Type, reason: e.Reason, message: e.Message}
-	if len(r.queue) >= eventQueue || r.isSpam(spamKey{key.kind, key.namespace, key.name}) {
+	key := eventKey{resource: e.Resource, uid: e.Object.GetUID(), namespace: e.Object.GetNamespace(),
+		name: e.Object.GetName(), eventType: e.Type, reason: e.Reason, message: e.Message}
+	if len(r.queue) >= eventQueue || r.isSpam(spamKey{e.Resource.GVK.Kind, key.namespace, key.name}) {
 		return
 	}
 	now := r.now()
-	stamp := metav1.NewTime(now.Truncate(time.Second))
-	known := r.known[key]
-	patch := known != nil
-	if known == nil {
-		known = &knownEvent{name: e.Object.GetName() + "." + strconv.FormatInt(now.UnixNano(), 16), first: stamp}
-		r.remember(key, known)
-	}
+	known, patch := r.remember(&key, now.UnixNano())
 	known.count++
-	r.queue = append(r.queue, &pendingEvent{key: key, patch: patch, cause: cause, event: r.object(e, known, stamp)})
+	r.queue = append(r.queue, &pendingEvent{known: known, version: e.Object.GetResourceVersion(),
+		stamp: metav1.NewTime(now.Truncate(time.Second)), count: known.count, patch: patch, cause: cause})
 	if len(r.queue) == 1 {
 		r.send()
 	}
 }
 
-func (r *Recorder) object(e *Event, known *knownEvent, stamp metav1.Time) *corev1.Event {
-	namespace := e.Object.GetNamespace()
-	if namespace == "" {
-		namespace = metav1.NamespaceDefault
+// remember returns what is known of the event, and whether it was known.
+func (r *Recorder) remember(key *eventKey, nano int64) (known *knownEvent, before bool) {
+	hash := key.hash()
+	for known = r.known[hash]; known != nil; known = known.next {
+		if known.eventKey == *key {
+			return known, true
+		}
 	}
-	return &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Name: known.name, Namespace: namespace},
-		InvolvedObject: corev1.ObjectReference{Kind: e.Resource.GVK.Kind, APIVersion: e.Resource.GVK.GroupVersion().String(),
-			Namespace: e.Object.GetNamespace(), Name: e.Object.GetName(), UID: e.Object.GetUID(),
-			ResourceVersion: e.Object.GetResourceVersion()},
-		Reason: e.Reason, Message: e.Message, Type: e.Type, Count: known.count,
-		FirstTimestamp: known.first, LastTimestamp: stamp,
-		Source:              corev1.EventSource{Component: r.component, Host: r.host},
-		ReportingController: r.component, ReportingInstance: r.host,
+	known = &knownEvent{eventKey: *key, nano: nano, next: r.known[hash]}
+	r.known[hash] = known
+	r.order = append(r.order, known)
+	if len(r.order) > eventCache {
+		r.forget(r.order[0])
+		r.order[0] = nil
+		r.order = r.order[1:]
+	}
+	return known, false
+}
+
+func (r *Recorder) forget(known *knownEvent) {
+	hash := known.hash()
+	if r.known[hash] == known {
+		if known.next == nil {
+			delete(r.known, hash)
+		} else {
+			r.known[hash] = known.next
+		}
+		return
+	}
+	for other := r.known[hash]; other != nil; other = other.next {
+		if other.next == known {
+			other.next = known.next
+		}
 	}
 }
 
-func (r *Recorder) remember(key eventKey, known *knownEvent) {
-	r.known[key] = known
-	r.order = append(r.order, key)
-	if len(r.order) > eventCache {
-		delete(r.known, r.order[0])
-		r.order[0] = eventKey{}
-		r.order = r.order[1:]
+// name returns the name of the event object (tools/record makeEvent).
+func (e *pendingEvent) name() string { return e.known.name + "." + strconv.FormatInt(e.known.nano, 16) }
+
+func (e *pendingEvent) namespace() string {
+	if e.known.namespace == "" {
+		return metav1.NamespaceDefault
+	}
+	return e.known.namespace
+}
+
+func (r *Recorder) object(e *pendingEvent) *corev1.Event {
+	k, gvk := e.known, &e.known.resource.GVK
+	return &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{Name: e.name(), Namespace: e.namespace()},
+		InvolvedObject: corev1.ObjectReference{Kind: gvk.Kind, APIVersion: gvk.GroupVersion().String(),
+			Namespace: k.namespace, Name: k.name, UID: k.uid, ResourceVersion: e.version},
+		Reason: k.reason, Message: k.message, Type: k.eventType, Count: e.count,
+		FirstTimestamp: metav1.NewTime(time.Unix(0, k.nano).UTC().Truncate(time.Second)), LastTimestamp: e.stamp,
+		Source:              corev1.EventSource{Component: r.component, Host: r.host},
+		ReportingController: r.component, ReportingInstance: r.host,
 	}
 }
 
@@ -188,13 +233,14 @@ func (r *Recorder) isSpam(key spamKey) bool {
 func (r *Recorder) send() {
 	e := r.queue[0]
 	e.tries++
-	request := &api.Request{Verb: api.Create, Resource: api.Events, Namespace: e.event.Namespace, Name: e.event.Name,
-		Object: e.event.DeepCopy()}
+	request := &api.Request{Verb: api.Create, Resource: api.Events, Namespace: e.namespace()}
 	if e.patch {
-		request = &api.Request{Verb: api.Patch, Resource: api.Events, Namespace: e.event.Namespace, Name: e.event.Name,
-			PatchType: types.StrategicMergePatchType,
-			Patch: fmt.Appendf(nil, `{"count":%d,"lastTimestamp":%q}`, e.event.Count,
-				e.event.LastTimestamp.UTC().Format(time.RFC3339))}
+		request.Verb, request.Name = api.Patch, e.name()
+		request.PatchType = types.StrategicMergePatchType
+		request.Patch = fmt.Appendf(nil, `{"count":%d,"lastTimestamp":%q}`, e.count, e.stamp.UTC().Format(time.RFC3339))
+	} else {
+		object := r.object(e)
+		request.Name, request.Object = object.Name, object
 	}
 	r.client.Scope().Kernel().Because(e.cause)
 	r.client.Start(request, func(_ *api.Response, err error) { r.sent(e, err) })
