@@ -30,37 +30,67 @@ func (l *listing) note(key string, kv *mvcc.KeyValue) bool {
 	return len(l.changed) <= max(manyChanges, len(l.keys))
 }
 
-// update takes the changes in. Lists that were given out stay as they are.
+// update takes the changes in, where they are: a list that was given out holds only until the next event.
 func (l *listing) update(decode func(*mvcc.KeyValue) api.Object) {
 	if len(l.changed) == 0 {
 		return
 	}
 	slices.SortStableFunc(l.changed, func(a, b changedKey) int { return strings.Compare(a.key, b.key) })
-	keys := make([]string, 0, len(l.keys)+len(l.changed))
-	objects := make([]api.Object, 0, cap(keys))
-	from := 0
-	upTo := func(end int) {
-		keys, objects = append(keys, l.keys[from:end]...), append(objects, l.objects[from:end]...)
-		from = end
-	}
+	var keys []string // that are new, and their objects
+	var objects []api.Object
+	gone := false
 	for i, change := range l.changed {
 		if i+1 < len(l.changed) && l.changed[i+1].key == change.key {
 			continue // the last change of a key counts
 		}
+		var object api.Object
+		if change.kv.Version != 0 {
+			object = decode(change.kv)
+		}
 		at, there := slices.BinarySearch(l.keys, change.key)
-		upTo(at)
-		if there {
-			from++
-		}
-		if change.kv.Version == 0 {
-			continue
-		}
-		if object := decode(change.kv); object != nil {
+		switch {
+		case there:
+			l.objects[at] = object
+			gone = gone || object == nil
+		case object != nil:
 			keys, objects = append(keys, change.key), append(objects, object)
 		}
 	}
-	upTo(len(l.keys))
-	l.keys, l.objects, l.changed = keys, objects, nil
+	clear(l.changed)
+	l.changed = l.changed[:0]
+	if gone {
+		l.compact()
+	}
+	l.merge(keys, objects)
+}
+
+// compact removes the places of objects that are gone.
+func (l *listing) compact() {
+	n := 0
+	for i, object := range l.objects {
+		if object != nil {
+			l.keys[n], l.objects[n] = l.keys[i], object
+			n++
+		}
+	}
+	clear(l.keys[n:])
+	clear(l.objects[n:])
+	l.keys, l.objects = l.keys[:n], l.objects[:n]
+}
+
+// merge adds objects of keys that are new and sorted, from the end, so that each object moves once.
+func (l *listing) merge(keys []string, objects []api.Object) {
+	from, add := len(l.keys)-1, len(keys)-1
+	l.keys, l.objects = append(l.keys, keys...), append(l.objects, objects...)
+	for to := len(l.keys) - 1; add >= 0; to-- {
+		if from >= 0 && l.keys[from] > keys[add] {
+			l.keys[to], l.objects[to] = l.keys[from], l.objects[from]
+			from--
+			continue
+		}
+		l.keys[to], l.objects[to] = keys[add], objects[add]
+		add--
+	}
 }
 
 // Objects returns the objects of a resource as they stand in the most advanced member's store.
@@ -72,10 +102,11 @@ func (w *world) Objects(res *api.Resource) []api.Object {
 		}
 		return object
 	}
-	list := w.lists[res]
+	place := w.place(res)
+	list := place.list
 	if list == nil {
 		list = &listing{}
-		w.lists[res] = list
+		place.list = list
 		if w.newest != nil {
 			w.newest.Each(res.Prefix, func(kv *mvcc.KeyValue) bool {
 				list.changed = append(list.changed, changedKey{string(kv.Key), kv})

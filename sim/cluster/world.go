@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -57,8 +58,16 @@ type world struct {
 	leaders     [len(electedComponents)][]string
 	newest      *mvcc.Store // of the most advanced member; kept when all are down
 	looked      int64       // its revision
-	inputs      map[string]truth.Input
-	lists       map[*api.Resource]*listing
+	places      []*place // of resources in etcd, those lately touched first
+}
+
+// place is where a resource's objects lie in etcd, and what of the view shows them.
+type place struct {
+	resource *api.Resource
+	prefix   []byte
+	input    truth.Input
+	shown    bool     // input shows it
+	list     *listing // nil: nobody has asked for it
 }
 
 // member is an etcd member as it was last seen.
@@ -71,12 +80,10 @@ type member struct {
 }
 
 func newWorld(c *Cluster) *world {
-	w := &world{cluster: c, codec: api.CodecOf(c.kernel), machines: ^uint64(0), inputs: map[string]truth.Input{},
-		lists: map[*api.Resource]*listing{}}
+	w := &world{cluster: c, codec: api.CodecOf(c.kernel), machines: ^uint64(0)}
 	for _, res := range api.Resources() {
-		if input, ok := truth.InputOf(res.Plural); ok {
-			w.inputs[res.Prefix] = input
-		}
+		input, shown := truth.InputOf(res.Plural)
+		w.places = append(w.places, &place{resource: res, prefix: []byte(res.Prefix), input: input, shown: shown})
 	}
 	c.kernel.Invariant("one raft leader a term", w.look)
 	return w
@@ -265,7 +272,9 @@ func (w *world) followStore() {
 		for input := truth.Input(0); input <= truth.Events; input++ {
 			w.changes.Touch(input)
 		}
-		clear(w.lists)
+		for _, p := range w.places {
+			p.list = nil
+		}
 	}
 	w.looked = store.Revision()
 }
@@ -280,18 +289,33 @@ func (w *world) descends(store *mvcc.Store) bool { return store.Revision() >= w.
 
 // touch notes that a key has changed: in the list that it belongs to, and in the input that shows it.
 func (w *world) touch(kv *mvcc.KeyValue) {
-	key := string(kv.Key)
-	for res, list := range w.lists { // any order: one prefix fits
-		if strings.HasPrefix(key, res.Prefix) && !list.note(key, kv) {
-			delete(w.lists, res)
+	for i, p := range w.places {
+		if !bytes.HasPrefix(kv.Key, p.prefix) {
+			continue
+		}
+		if i > 0 { // one place further ahead: leases and pods are touched more than all others together
+			w.places[i-1], w.places[i] = p, w.places[i-1]
+		}
+		if p.list != nil && !p.list.note(string(kv.Key), kv) {
+			p.list = nil
+		}
+		if p.shown {
+			w.changes.Touch(p.input)
+		}
+		return
+	}
+}
+
+// place returns where a resource's objects lie.
+func (w *world) place(res *api.Resource) *place {
+	for _, p := range w.places {
+		if p.resource == res {
+			return p
 		}
 	}
-	for prefix, input := range w.inputs { // any order: at most one prefix fits
-		if strings.HasPrefix(key, prefix) {
-			w.changes.Touch(input)
-			return
-		}
-	}
+	p := &place{resource: res, prefix: []byte(res.Prefix)} // one that was added to the cluster
+	w.places = append(w.places, p)
+	return p
 }
 
 func (w *world) oneLeaderATerm() error {
