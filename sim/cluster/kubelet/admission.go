@@ -33,17 +33,17 @@ func (kl *Kubelet) admit(pod *corev1.Pod) *refusal {
 	if node == nil {
 		node = kl.node.initialNode()
 	}
-	others := kl.activePods(pod)
-	if r := kl.fits(pod, others, node); r != nil {
+	others := activePods{kl: kl, but: pod}
+	if r := kl.fits(pod, &others, node); r != nil {
 		return r
 	}
 	if isStatic(pod) {
-		return portConflict(pod, others) // affinity and taints are not asked of static pods
+		return portConflict(pod, &others) // affinity and taints are not asked of static pods
 	}
 	if !matchesNode(pod, node) {
 		return &refusal{"NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"}
 	}
-	if r := portConflict(pod, others); r != nil {
+	if r := portConflict(pod, &others); r != nil {
 		return r
 	}
 	for i := range node.Spec.Taints {
@@ -56,32 +56,45 @@ func (kl *Kubelet) admit(pod *corev1.Pod) *refusal {
 	return nil
 }
 
-// activePods are those that use the node (GetActivePods): not the one asked about, and none that has ended.
-func (kl *Kubelet) activePods(but *corev1.Pod) []*corev1.Pod {
-	var list []*corev1.Pod
-	for _, pod := range kl.known.all() {
-		if pod.UID == but.UID || terminalPhase(pod.Status.Phase) {
-			continue
-		}
-		if w := kl.workers.get(pod.UID); w == nil || w.terminated {
-			continue
-		}
-		if s := kl.status.get(pod.UID); s != nil && terminalPhase(s.Phase) {
-			continue
-		}
-		list = append(list, pod)
+// activePods are those that use the node (GetActivePods): not the one asked about, and none that has ended. They are
+// looked for only when it depends on them.
+type activePods struct {
+	kl     *Kubelet
+	but    *corev1.Pod
+	listed bool
+	pods   []*corev1.Pod
+}
+
+func (a *activePods) list() []*corev1.Pod {
+	if a.listed {
+		return a.pods
 	}
-	return list
+	a.listed = true
+	for _, known := range a.kl.known.order {
+		pod := known.pod
+		if pod.UID == a.but.UID || terminalPhase(pod.Status.Phase) {
+			continue
+		}
+		if w := a.kl.workers.get(pod.UID); w == nil || w.terminated {
+			continue
+		}
+		if s := a.kl.status.get(pod.UID); s != nil && terminalPhase(s.Phase) {
+			continue
+		}
+		a.pods = append(a.pods, pod)
+	}
+	return a.pods
 }
 
 // fits compares requests with what is left (scheduler plugin NodeResourcesFit, as the kubelet words it).
-func (kl *Kubelet) fits(pod *corev1.Pod, others []*corev1.Pod, node *corev1.Node) *refusal {
+func (kl *Kubelet) fits(pod *corev1.Pod, others *activePods, node *corev1.Node) *refusal {
 	capacity := node.Status.Allocatable
 	if capacity == nil {
 		capacity = kl.node.capacity
 	}
-	if limit := capacity.Pods().Value(); int64(len(others)+1) > limit {
-		return outOf(corev1.ResourcePods, 1, int64(len(others)), limit)
+	limit := capacity.Pods().Value()
+	if int64(len(kl.known.order)) >= limit && int64(len(others.list())+1) > limit { // the pod may be among the known
+		return outOf(corev1.ResourcePods, 1, int64(len(others.list())), limit)
 	}
 	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory,
 		corev1.ResourceEphemeralStorage} {
@@ -90,7 +103,7 @@ func (kl *Kubelet) fits(pod *corev1.Pod, others []*corev1.Pod, node *corev1.Node
 			continue
 		}
 		used := resource.Quantity{}
-		for _, other := range others {
+		for _, other := range others.list() {
 			used.Add(request(other, name))
 		}
 		total := used.DeepCopy()
@@ -140,9 +153,9 @@ func request(pod *corev1.Pod, name corev1.ResourceName) resource.Quantity {
 	return sum
 }
 
-func portConflict(pod *corev1.Pod, others []*corev1.Pod) *refusal {
+func portConflict(pod *corev1.Pod, others *activePods) *refusal {
 	for _, wanted := range hostPorts(pod) {
-		for _, other := range others {
+		for _, other := range others.list() {
 			for _, used := range hostPorts(other) {
 				if used == wanted {
 					return &refusal{"NodePorts",

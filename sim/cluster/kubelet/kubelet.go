@@ -127,6 +127,7 @@ func (kl *Kubelet) run() {
 	selector := fields.OneTermEqualSelector("metadata.name", kl.config.nodeName)
 	kl.nodes = controlplane.NewInformer[*corev1.Node](kl.client, controlplane.InformerConfig{Resource: api.Nodes,
 		Fields: selector})
+	kl.node.watch(kl.nodes)
 	kl.nodes.Start()
 	controlplane.NewInformer[*corev1.Service](kl.client, controlplane.InformerConfig{Resource: api.Services}).Start()
 	kl.scope.After(sourceWaitPeriod, "api source", kl.waitForNode)

@@ -11,6 +11,7 @@ import (
 
 	"ksim/sim"
 	"ksim/sim/api"
+	"ksim/sim/controlplane"
 )
 
 // Models the kubelet's node status (pkg/kubelet/kubelet_node_status.go, nodestatus/setters.go, v1.36): registration,
@@ -35,6 +36,7 @@ type nodeStatus struct {
 	kl         *Kubelet
 	random     *sim.Stream
 	registered bool
+	seen       *corev1.Node // as the watch has it
 	checked    *corev1.Node // the cached Node that was last found to need no change
 	checkedFor string       // and the runtime's state then
 	lastReport sim.Time
@@ -77,12 +79,15 @@ func (n *nodeStatus) start() {
 }
 
 // cached returns the Node as the kubelet's watch has it, nil if it has none.
-func (n *nodeStatus) cached() *corev1.Node {
-	if n.kl.nodes == nil {
-		return nil
-	}
-	node, _ := n.kl.nodes.Named("", n.kl.config.nodeName)
-	return node
+func (n *nodeStatus) cached() *corev1.Node { return n.seen }
+
+// watch has the informer tell of the Node.
+func (n *nodeStatus) watch(nodes *controlplane.Informer[*corev1.Node]) {
+	nodes.Handle(controlplane.Handler[*corev1.Node]{
+		OnAdd:    func(node *corev1.Node) { n.seen = node },
+		OnUpdate: func(_, node *corev1.Node) { n.seen = node },
+		OnDelete: func(*corev1.Node, bool) { n.seen = nil },
+	})
 }
 
 // register creates the Node, or reconciles the one that is there, until it works (registerWithAPIServer).

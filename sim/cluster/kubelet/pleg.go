@@ -1,6 +1,7 @@
 package kubelet
 
 import (
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -64,6 +65,12 @@ func (kl *Kubelet) relist() {
 func (kl *Kubelet) relistPod(w *podWorker) {
 	w.fresh = true
 	kl.lookedAt(w)
+	r := &kl.relists // the next poll would find nothing
+	if i := slices.Index(r.pending, w.uid); i >= 0 && r.timer.Pending() {
+		if r.pending = slices.Delete(r.pending, i, i+1); len(r.pending) == 0 {
+			r.timer.Stop()
+		}
+	}
 }
 
 func (kl *Kubelet) lookedAt(w *podWorker) {
@@ -72,7 +79,7 @@ func (kl *Kubelet) lookedAt(w *podWorker) {
 	}
 	events := w.changes - w.seen
 	w.seen = w.changes
-	pod := kl.known.get(w.uid)
+	pod := w.wanted()
 	if pod == nil {
 		return
 	}
@@ -129,7 +136,7 @@ func (kl *Kubelet) housekeeping() {
 	}
 	again := false
 	for _, w := range append([]*podWorker(nil), kl.workers.order...) {
-		pod := kl.known.get(w.uid)
+		pod := w.wanted()
 		orphan := pod == nil
 		if !orphan && !w.restart {
 			continue

@@ -1,6 +1,7 @@
 package kubelet
 
 import (
+	"slices"
 	"sort"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,14 +24,17 @@ const (
 
 // podManager holds the pods of all sources.
 type podManager struct {
-	byUID   map[types.UID]*corev1.Pod
-	order   []types.UID            // in order of arrival
+	byUID   map[types.UID]*knownPod
+	order   []*knownPod            // in order of arrival
 	mirrors map[string]*corev1.Pod // by full name
 	statics map[string]*corev1.Pod // static pods by full name
 }
 
+// knownPod is a pod that should be here, as its source has it now; who keeps it sees it change.
+type knownPod struct{ pod *corev1.Pod } // nil: no source has it any more
+
 func (m *podManager) init() {
-	m.byUID, m.mirrors = map[types.UID]*corev1.Pod{}, map[string]*corev1.Pod{}
+	m.byUID, m.mirrors = map[types.UID]*knownPod{}, map[string]*corev1.Pod{}
 	m.statics = map[string]*corev1.Pod{}
 }
 
@@ -39,10 +43,13 @@ func (m *podManager) set(pod *corev1.Pod) {
 		m.mirrors[fullName(pod.Namespace, pod.Name)] = pod
 		return
 	}
-	if _, ok := m.byUID[pod.UID]; !ok {
-		m.order = append(m.order, pod.UID)
+	if k := m.byUID[pod.UID]; k != nil {
+		k.pod = pod
+	} else {
+		k = &knownPod{pod}
+		m.byUID[pod.UID] = k
+		m.order = append(m.order, k)
 	}
-	m.byUID[pod.UID] = pod
 	if isStatic(pod) {
 		m.statics[fullName(pod.Namespace, pod.Name)] = pod
 	}
@@ -56,22 +63,25 @@ func (m *podManager) remove(pod *corev1.Pod) {
 		}
 		return
 	}
-	if _, ok := m.byUID[pod.UID]; !ok {
+	k := m.byUID[pod.UID]
+	if k == nil {
 		return
 	}
 	delete(m.byUID, pod.UID)
-	for i, uid := range m.order {
-		if uid == pod.UID {
-			m.order = append(m.order[:i:i], m.order[i+1:]...)
-			break
-		}
-	}
+	k.pod = nil
+	i := slices.Index(m.order, k)
+	m.order = slices.Delete(m.order, i, i+1)
 	if have := m.statics[name]; have != nil && have.UID == pod.UID {
 		delete(m.statics, name)
 	}
 }
 
-func (m *podManager) get(uid types.UID) *corev1.Pod { return m.byUID[uid] }
+func (m *podManager) get(uid types.UID) *corev1.Pod {
+	if k := m.byUID[uid]; k != nil {
+		return k.pod
+	}
+	return nil
+}
 
 // mirrorOf returns the mirror pod of a static pod, nil if there is none.
 func (m *podManager) mirrorOf(pod *corev1.Pod) *corev1.Pod {
@@ -84,8 +94,8 @@ func (m *podManager) mirrorOf(pod *corev1.Pod) *corev1.Pod {
 // all returns the pods in order of arrival.
 func (m *podManager) all() []*corev1.Pod {
 	list := make([]*corev1.Pod, 0, len(m.order))
-	for _, uid := range m.order {
-		list = append(list, m.byUID[uid])
+	for _, k := range m.order {
+		list = append(list, k.pod)
 	}
 	return list
 }

@@ -51,6 +51,7 @@ type podWorker struct {
 	uid      types.UID
 	fullName string
 	pod      *corev1.Pod // the last that it was told of
+	known    *knownPod   // by the sources
 	static   bool
 
 	pending, active *updateOptions
@@ -345,13 +346,23 @@ func (w *podWorker) complete(phaseTransition bool, err error) {
 	}
 }
 
+// wanted returns the pod as its source has it, nil when none has.
+func (w *podWorker) wanted() *corev1.Pod {
+	if w.known == nil || w.known.pod == nil {
+		if w.known = w.kl.known.byUID[w.uid]; w.known == nil {
+			return nil
+		}
+	}
+	return w.known.pod
+}
+
 // enqueue has the worker sync at the first tick of the sync loop after d. Pods that no source has any more are not in
 // that queue: housekeeping looks after them.
 func (w *podWorker) enqueue(d time.Duration) {
 	w.timer.Stop()
 	kl := w.kl
 	period, phase := syncTickerPeriod, kl.loop
-	if kl.known.get(w.uid) == nil {
+	if w.wanted() == nil {
 		period = housekeepingPeriod
 	}
 	due := nextTick(phase, kl.kernel.Now().Add(max(d, time.Nanosecond)), period)
@@ -362,7 +373,7 @@ func (w *podWorker) enqueue(d time.Duration) {
 // wait for the next: all that a sync would look at tells when it changes.
 func (w *podWorker) Run() {
 	kl := w.kl
-	pod := kl.known.get(w.uid)
+	pod := w.wanted()
 	if pod == nil {
 		pod = w.pod
 	}

@@ -1,6 +1,8 @@
 package kubelet
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -144,7 +146,11 @@ func (w *posting) afterGet(answer *api.Response, err error) {
 	}
 	pod := *current
 	pod.Status = *merged
-	pod.Status.Conditions = exact(merged.Conditions)
+	if slices.Equal(merged.Conditions, s.status.Conditions) { // as mostly: nobody else has any
+		pod.Status.Conditions = s.status.Conditions
+	} else {
+		pod.Status.Conditions = exact(merged.Conditions)
+	}
 	w.send(&api.Request{Verb: api.Update, Resource: api.Pods, Subresource: "status", Namespace: pod.Namespace,
 		Name: pod.Name, Object: &pod})
 }
