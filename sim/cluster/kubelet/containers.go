@@ -3,6 +3,7 @@ package kubelet
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -185,7 +186,7 @@ func (kl *Kubelet) tryStart(p *sim.Proc, w *podWorker, o *start) (code string, e
 	c, err := kl.runtime.CreateContainer(p, containerd.Config{PodUID: w.uid, Namespace: pod.Namespace, Pod: pod.Name,
 		SandboxID: o.sandbox.ID, Name: spec.Name, Attempt: attempt, Image: spec.Image,
 		Argv: append(append([]string(nil), spec.Command...), spec.Args...), Behaviour: behaviour,
-		HostNetwork: pod.Spec.HostNetwork, Hash: containerHash(spec)})
+		HostNetwork: pod.Spec.HostNetwork, Hash: kl.containerHash(spec)})
 	if err != nil {
 		kl.record(pod, corev1.EventTypeWarning, "Failed", "Error: "+err.Error(), sim.Event{Level: sim.Detail})
 		return "CreateContainerError", err
@@ -202,8 +203,8 @@ func (kl *Kubelet) tryStart(p *sim.Proc, w *podWorker, o *start) (code string, e
 
 // tellStarted records the start; what a reader wants told of it is a restart.
 func (kl *Kubelet) tellStarted(pod *corev1.Pod, spec *corev1.Container, c *containerd.Container) {
-	trace := sim.Event{Level: sim.Detail, Related: "node/" + kl.config.nodeName}
-	trace.Message = "container " + spec.Name + " started"
+	trace := sim.Event{Level: sim.Detail, Related: kl.draft.words("node/", kl.config.nodeName)}
+	trace.Message = kl.draft.words("container ", spec.Name, " started")
 	if c.Attempt > 0 {
 		trace.Level = storyFor(pod)
 		trace.Message = fmt.Sprintf("container %s started again, restart %d", spec.Name, c.Attempt)
@@ -215,13 +216,13 @@ func (kl *Kubelet) tellStarted(pod *corev1.Pod, spec *corev1.Container, c *conta
 func (kl *Kubelet) lifeMessage(what, name string) string {
 	switch minor := kl.options.Release.Minor; {
 	case minor >= 35:
-		return "Container " + what
+		return kl.draft.words("Container ", what)
 	case minor >= 32 && what == "created":
-		return "Created container: " + name
+		return kl.draft.words("Created container: ", name)
 	case what == "created":
-		return "Created container " + name
+		return kl.draft.words("Created container ", name)
 	}
-	return "Started container " + name
+	return kl.draft.words("Started container ", name)
 }
 
 // dropOldRuns removes all dead runs of a container but the last (pod_container_deletor.go, containersToKeep 1).
@@ -266,10 +267,11 @@ func (kl *Kubelet) ensureImage(p *sim.Proc, pod *corev1.Pod, spec *corev1.Contai
 	b containerd.Behaviour) (string, error) {
 	present := kl.runtime.HasImage(spec.Image, b)
 	if present && spec.ImagePullPolicy != corev1.PullAlways {
-		message := fmt.Sprintf("Container image %q already present on machine", spec.Image)
+		access := ""
 		if kl.options.Release.Minor >= 35 { // KubeletEnsureSecretPulledImages
-			message += " and can be accessed by the pod"
+			access = " and can be accessed by the pod"
 		}
+		message := kl.draft.words("Container image ", strconv.Quote(spec.Image), " already present on machine", access)
 		kl.record(pod, corev1.EventTypeNormal, "Pulled", message, sim.Event{Level: sim.Detail})
 		return "", nil
 	}

@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -66,7 +67,15 @@ func shouldRestart(pod *corev1.Pod, c *containerd.Container) bool {
 
 // containerHash changes when a running container must be replaced (pkg/kubelet/container/helpers.go HashContainer:
 // name and image).
-func containerHash(c *corev1.Container) string { return c.Name + "\x00" + c.Image }
+func (kl *Kubelet) containerHash(c *corev1.Container) string {
+	return kl.draft.words(c.Name, "\x00", c.Image)
+}
+
+// sameHash reports whether a run has the hash of a container.
+func sameHash(run *containerd.Container, c *corev1.Container) bool {
+	return len(run.Hash) == len(c.Name)+1+len(c.Image) && strings.HasPrefix(run.Hash, c.Name) &&
+		run.Hash[len(c.Name)] == 0 && strings.HasSuffix(run.Hash, c.Image)
+}
 
 func (kl *Kubelet) computeActions(pod *corev1.Pod, status *containerd.PodStatus) podActions {
 	var a podActions
@@ -92,15 +101,15 @@ func (kl *Kubelet) computeActions(pod *corev1.Pod, status *containerd.PodStatus)
 			}
 			continue
 		}
-		kill := kl.reasonToKill(spec, c)
-		if kill == nil {
+		kill, must := kl.reasonToKill(spec, c)
+		if !must {
 			kept++
 			continue
 		}
-		a.kill = append(a.kill, *kill)
-		if pod.Spec.RestartPolicy != corev1.RestartPolicyNever || c.Hash != containerHash(spec) {
+		a.kill = append(a.kill, kill)
+		if pod.Spec.RestartPolicy != corev1.RestartPolicyNever || !sameHash(c, spec) {
 			kill.message += ", will be restarted"
-			a.kill[len(a.kill)-1] = *kill
+			a.kill[len(a.kill)-1] = kill
 			a.start = append(a.start, spec)
 		}
 	}
@@ -171,8 +180,8 @@ func (kl *Kubelet) initActions(pod *corev1.Pod, status *containerd.PodStatus, a 
 			a.init = spec
 			return false
 		case c.State == containerd.Running:
-			if kill := kl.reasonToKill(spec, c); kill != nil {
-				a.kill = append(a.kill, *kill)
+			if kill, must := kl.reasonToKill(spec, c); must {
+				a.kill = append(a.kill, kill)
 			}
 			return false
 		case c.ExitCode != 0:
@@ -187,11 +196,11 @@ func (kl *Kubelet) initActions(pod *corev1.Pod, status *containerd.PodStatus, a 
 	return true
 }
 
-// reasonToKill returns why a running container must end, nil when it need not.
-func (kl *Kubelet) reasonToKill(spec *corev1.Container, c *containerd.Container) *containerKill {
-	kill := &containerKill{container: c, spec: spec}
+// reasonToKill returns why a running container must end, if it must.
+func (kl *Kubelet) reasonToKill(spec *corev1.Container, c *containerd.Container) (kill containerKill, must bool) {
+	kill = containerKill{container: c, spec: spec}
 	switch {
-	case c.Hash != containerHash(spec):
+	case !sameHash(c, spec):
 		kill.message = fmt.Sprintf("Container %s definition changed", spec.Name)
 	case kl.probes.failed(c.StatusID, liveness):
 		kill.message = fmt.Sprintf("Container %s failed liveness probe", spec.Name)
@@ -204,7 +213,7 @@ func (kl *Kubelet) reasonToKill(spec *corev1.Container, c *containerd.Container)
 			kill.grace = spec.StartupProbe.TerminationGracePeriodSeconds
 		}
 	default:
-		return nil
+		return kill, false
 	}
-	return kill
+	return kill, true
 }

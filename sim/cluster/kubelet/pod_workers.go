@@ -70,9 +70,10 @@ type podWorker struct {
 	lastSync sim.Time // end of the last sync
 	fresh    bool     // PLEG has looked at this pod on its own since then
 	timer    sim.Timer
-	dirty    bool // something has changed since the last sync, or it failed
-	changes  int  // of its containers, as the runtime tells
-	seen     int  // by PLEG
+	body     func(*sim.Proc) // loop
+	dirty    bool            // something has changed since the last sync, or it failed
+	changes  int             // of its containers, as the runtime tells
+	seen     int             // by PLEG
 
 	mounted bool
 	reasons map[string]reason // why containers could not be started (reasonCache)
@@ -225,36 +226,42 @@ func (w *podWorker) work() {
 	}
 	w.working = true
 	w.timer.Stop()
-	w.kl.scope.Go("pod worker", func(p *sim.Proc) {
-		for w.pending != nil && w.kl.workers.byUID[w.uid] == w {
-			if !w.turn(p) {
-				break
-			}
-		}
-		w.working = false
-	})
+	if w.body == nil {
+		w.body = w.loop
+	}
+	w.kl.scope.Go("pod worker", w.body)
 }
 
-// turn takes the pending update and does its work (podWorkerLoop); false when the worker cannot go on now.
+// loop is podWorkerLoop, up to where nothing is pending.
+func (w *podWorker) loop(p *sim.Proc) {
+	for w.pending != nil && w.kl.workers.byUID[w.uid] == w {
+		if !w.turn(p) {
+			break
+		}
+	}
+	w.working = false
+}
+
+// turn takes the pending update and does its work; false when the worker cannot go on now.
 func (w *podWorker) turn(p *sim.Proc) bool {
 	ws := &w.kl.workers
-	o := *w.pending
+	o := w.pending
 	w.pending = nil
 	p.Because(o.cause)
 	if !w.started && o.orphan == nil {
-		can, ever := ws.allowStart(w, &o)
+		can, ever := ws.allowStart(w, o)
 		if !ever {
 			w.cleanupUnstarted()
 			return false
 		}
 		if !can {
-			w.pending = &o
+			w.pending = o
 			return false
 		}
 		w.started = true
 	}
-	w.remember(&o)
-	err, phaseTransition := w.process(p, &o)
+	w.remember(o)
+	err, phaseTransition := w.process(p, o)
 	if w.finished {
 		return false
 	}
@@ -325,7 +332,6 @@ func (w *podWorker) process(p *sim.Proc, o *updateOptions) (err error, phaseTran
 // complete queues the next sync (completeWork).
 func (w *podWorker) complete(phaseTransition bool, err error) {
 	kl := w.kl
-	var expiry *backoffError
 	switch {
 	case phaseTransition: // on to the next state (requeueLastPodUpdate)
 		if w.pending == nil {
@@ -335,15 +341,21 @@ func (w *podWorker) complete(phaseTransition bool, err error) {
 		}
 	case err == nil:
 		w.enqueue(kl.random.Jitter(kl.config.syncFrequency, 500))
-	case errors.As(err, &expiry) && kl.options.Release.RestartAtExpiry:
-		left := min(max(expiry.until.Sub(kl.kernel.Now()), 0), kl.config.syncFrequency)
-		w.enqueue(kl.random.Jitter(left, 500))
 	default:
-		w.enqueue(kl.random.Jitter(backOffPeriod, 500))
+		w.enqueue(kl.random.Jitter(kl.retryAfter(err), 500))
 	}
 	if err != nil {
 		w.dirty = true
 	}
+}
+
+// retryAfter is when a sync that failed is done again.
+func (kl *Kubelet) retryAfter(err error) time.Duration {
+	var expiry *backoffError
+	if errors.As(err, &expiry) && kl.options.Release.RestartAtExpiry {
+		return min(max(expiry.until.Sub(kl.kernel.Now()), 0), kl.config.syncFrequency)
+	}
+	return backOffPeriod
 }
 
 // wanted returns the pod as its source has it, nil when none has.
