@@ -3,7 +3,6 @@ package mvcc
 import (
 	"hash/crc32"
 	"math/bits"
-	"sort"
 )
 
 // sizes counts what the database file holds.
@@ -44,27 +43,8 @@ func (s *Store) Compact(revision int64) error {
 		return ErrFutureRev
 	}
 	s.compacted = revision
-	cut := s.since(revision)
-	for i := range s.history[:cut] {
-		c := &s.history[i]
-		if c.prev != nil {
-			s.size.inUse -= versionSize(c.prev)
-		}
-		if c.deletes() {
-			s.size.inUse -= versionSize(c.kv)
-		}
-	}
-	if cut > len(s.history)/2 { // let the memory of what is forgotten go
-		s.history = append(make([]change, 0, 2*(len(s.history)-cut)), s.history[cut:]...)
-	} else {
-		s.history = s.history[cut:]
-	}
+	s.size.inUse -= s.history.compact(revision)
 	return nil
-}
-
-// since returns the index of the first change of that revision or later.
-func (s *Store) since(revision int64) int {
-	return sort.Search(len(s.history), func(i int) bool { return s.history[i].revision() >= revision })
 }
 
 // HashKV returns a hash over all keys at a revision (0: the newest), and that revision. Members with the same

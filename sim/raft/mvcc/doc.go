@@ -10,5 +10,5 @@
 //
 // It is driven by calls alone, from etcd's apply loop; it knows neither time nor the network.
 //
-// Start reading at Store, then Txn, then Watcher.
+// Start reading at Store, then Txn, then history and Watcher.
 package mvcc

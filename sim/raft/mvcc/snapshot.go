@@ -5,7 +5,7 @@ import "github.com/tidwall/btree"
 // Snapshot is a store at one moment. It never changes, and costs next to nothing to take.
 type Snapshot struct {
 	tree      *btree.Map[string, *KeyValue]
-	history   []change
+	history   history
 	revision  int64
 	compacted int64
 	size      sizes
@@ -14,8 +14,7 @@ type Snapshot struct {
 
 // Snapshot returns the store as it is now.
 func (s *Store) Snapshot() *Snapshot {
-	n := len(s.history)
-	snap := &Snapshot{s.tree.Copy(), s.history[:n:n], s.revision, s.compacted, s.size, nil}
+	snap := &Snapshot{s.tree.Copy(), s.history.copied(), s.revision, s.compacted, s.size, nil}
 	for _, l := range s.Leases() {
 		snap.leases = append(snap.leases, Lease{ID: l.ID, TTL: l.TTL})
 	}
@@ -34,20 +33,20 @@ func (p *Snapshot) Len() int { return p.tree.Len() }
 // Versions returns how many versions of keys the snapshot holds: what etcdutl counts as keys.
 func (p *Snapshot) Versions() int {
 	n := p.tree.Len()
-	for i := range p.history {
-		if p.history[i].prev != nil {
+	p.history.each(0, func(c *change) {
+		if c.prev != nil {
 			n++
 		}
-		if p.history[i].deletes() {
+		if c.deletes() {
 			n++
 		}
-	}
+	})
 	return n
 }
 
 // Store returns a new store with the content of the snapshot.
 func (p *Snapshot) Store() *Store {
-	s := New()
+	s := NewSharing(p.history.shared)
 	s.load(p)
 	return s
 }
@@ -60,8 +59,7 @@ func (s *Store) Restore(p *Snapshot) {
 }
 
 func (s *Store) load(p *Snapshot) {
-	n := len(p.history)
-	s.tree, s.history = p.tree.Copy(), p.history[:n:n]
+	s.tree, s.history = p.tree.Copy(), p.history.copied()
 	s.revision, s.compacted, s.size = p.revision, p.compacted, p.size
 	s.leases.byID = map[int64]*Lease{}
 	for _, l := range p.leases {
@@ -84,7 +82,8 @@ func (p *Snapshot) Bumped(by int64, markCompacted bool) *Snapshot {
 	bumped.tree = p.tree.Copy()
 	bumped.revision += by
 	if markCompacted {
-		bumped.compacted, bumped.history = bumped.revision, nil
+		bumped.compacted = bumped.revision
+		bumped.history = history{shared: p.history.shared, chunks: []*chunk{{}}}
 	}
 	return &bumped
 }

@@ -1,7 +1,6 @@
 package mvcc
 
 import (
-	"bytes"
 	"errors"
 	"sort"
 	"unsafe"
@@ -22,7 +21,8 @@ var ErrFutureRev = errors.New("mvcc: required revision is a future revision")
 // copied on write, the history only grows) and compaction a cut.
 type Store struct {
 	tree      *btree.Map[string, *KeyValue]
-	history   []change // of revisions >= compacted
+	history   history  // of revisions >= compacted
+	pending   []change // of the transaction that is under way
 	revision  int64
 	compacted int64 // the newest compaction, 0: none
 	size      sizes
@@ -30,52 +30,14 @@ type Store struct {
 	hub       hub
 	writing   bool
 	txn       Txn // the one that is under way
-	versions  *Versions
 }
-
-// Versions remembers the newest versions of keys, so that members that apply the same entry hold one value between
-// them. It is no way for one to learn from another: each asks for what it has made already.
-type Versions struct{ recent []*KeyValue }
-
-// chosen: members apply an entry within milliseconds of each other; larger clusters write a few thousand a second.
-const recentVersions = 1 << 12
-
-// NewVersions makes a memory for the members of one simulation.
-func NewVersions() *Versions { return &Versions{make([]*KeyValue, recentVersions)} }
-
-// one returns the version that is equal to kv and was made before, else kv.
-func (v *Versions) one(kv KeyValue) *KeyValue {
-	place := &v.recent[kv.ModRevision&(recentVersions-1)]
-	if old := *place; old != nil && old.ModRevision == kv.ModRevision && old.CreateRevision == kv.CreateRevision &&
-		old.Version == kv.Version && old.Lease == kv.Lease && same(old.Key, kv.Key) && same(old.Value, kv.Value) {
-		return old
-	}
-	made := new(KeyValue)
-	*made = kv
-	*place = made
-	return made
-}
-
-// same compares by identity first: members mostly share one array of bytes.
-func same(a, b []byte) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || bytes.Equal(a, b))
-}
-
-// change is one change of one key: kv was put over prev, or, when its Version is 0, prev was deleted.
-type change struct {
-	kv   *KeyValue
-	prev *KeyValue
-}
-
-func (c *change) revision() int64 { return c.kv.ModRevision }
-func (c *change) deletes() bool   { return c.kv.Version == 0 }
 
 // New makes an empty store. Its revision is 1, as etcd's is.
 func New() *Store { return NewSharing(NewVersions()) }
 
 // NewSharing is New for one of several members that share their versions.
 func NewSharing(versions *Versions) *Store {
-	s := &Store{tree: newTree(), revision: 1, versions: versions}
+	s := &Store{tree: newTree(), revision: 1, history: versions.begin()}
 	s.leases.byID = map[int64]*Lease{}
 	s.hub.store = s
 	s.hub.exact = map[string]*group{}
@@ -178,12 +140,12 @@ func (s *Store) rank(key string) int {
 // rangeAt reconstructs a range as it was at an older revision, by undoing what happened since.
 func (s *Store) rangeAt(within span, single bool, o RangeOptions) (kvs []*KeyValue, count int64) {
 	undone := map[string]*KeyValue{} // what a key was; nil: nothing
-	for i := len(s.history) - 1; i >= 0 && s.history[i].revision() > o.Revision; i-- {
-		key := view(s.history[i].kv.Key)
-		if single && key == within.start || !single && within.contains(key) {
-			undone[key] = s.history[i].prev
+	s.history.each(o.Revision+1, func(c *change) {
+		key := view(c.kv.Key)
+		if _, later := undone[key]; !later && (single && key == within.start || !single && within.contains(key)) {
+			undone[key] = c.prev
 		}
-	}
+	})
 	take := func(kv *KeyValue) {
 		count++
 		if !o.CountOnly && (o.Limit <= 0 || len(kvs) < o.Limit) {

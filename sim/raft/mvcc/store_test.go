@@ -52,7 +52,8 @@ var keys = []string{"a", "a/1", "a/2", "b", "b/1", "c"}
 // revision, sizes never go wrong, snapshots stay as they were, and a watcher has seen every change once, in order.
 func TestStoreIsAsTheModelRemembers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s, m := New(), &model{states: []map[string]KeyValue{{}, {}}}
+		chunks := rapid.SampledFrom([]int{1, 2, 3, chunkSize}).Draw(t, "chunk size")
+		s, m := NewSharing(newVersions(chunks)), &model{states: []map[string]KeyValue{{}, {}}}
 		seen := map[string]KeyValue{}
 		var last int64
 		late := false // the watcher was told that what it wants is compacted

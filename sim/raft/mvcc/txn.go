@@ -3,7 +3,6 @@ package mvcc
 // Txn is a write transaction: everything it does gets the same revision. End must be called.
 type Txn struct {
 	store *Store
-	first int // in the history: where the changes of this transaction begin
 }
 
 // Write begins a transaction. There is one at a time.
@@ -12,7 +11,7 @@ func (s *Store) Write() *Txn {
 		panic("mvcc: a transaction is under way")
 	}
 	s.writing = true
-	s.txn = Txn{s, len(s.history)}
+	s.txn = Txn{s}
 	return &s.txn
 }
 
@@ -25,7 +24,7 @@ func (t *Txn) Revision() int64 {
 }
 
 // Changes returns how many keys the transaction has changed.
-func (t *Txn) Changes() int { return len(t.store.history) - t.first }
+func (t *Txn) Changes() int { return len(t.store.pending) }
 
 // Get returns the version of a key that the transaction sees, nil if there is none.
 func (t *Txn) Get(key []byte) *KeyValue { return t.store.Get(key) }
@@ -53,10 +52,8 @@ func (t *Txn) Put(key, value []byte, lease int64) (prev *KeyValue) {
 	} else {
 		next.CreateRevision, next.Version = next.ModRevision, 1
 	}
-	kv := s.versions.one(next)
+	kv := s.record(next, prev)
 	s.tree.Set(view(kv.Key), kv)
-	s.size.add(kv)
-	s.history = append(s.history, change{kv, prev})
 	if prev != nil && prev.Lease != lease {
 		s.leases.detach(prev.Lease, view(key))
 	}
@@ -66,15 +63,21 @@ func (t *Txn) Put(key, value []byte, lease int64) (prev *KeyValue) {
 	return prev
 }
 
+// record adds a change to the history and returns its version.
+func (s *Store) record(next KeyValue, prev *KeyValue) *KeyValue {
+	kv := s.history.add(next, prev)
+	s.pending = append(s.pending, change{kv, prev})
+	s.size.add(kv)
+	return kv
+}
+
 // DeleteRange deletes the keys in [key, end), or the one key, and returns what they were.
 func (t *Txn) DeleteRange(key, end []byte) (deleted []*KeyValue) {
 	s := t.store
 	deleted, _, _ = s.Range(key, end, RangeOptions{})
 	for _, prev := range deleted {
-		tombstone := &KeyValue{Key: prev.Key, ModRevision: s.revision + 1}
+		s.record(KeyValue{Key: prev.Key, ModRevision: s.revision + 1}, prev)
 		s.tree.Delete(view(prev.Key))
-		s.size.add(tombstone)
-		s.history = append(s.history, change{tombstone, prev})
 		s.leases.detach(prev.Lease, view(prev.Key))
 	}
 	return deleted
@@ -88,5 +91,7 @@ func (t *Txn) End() {
 		return
 	}
 	s.revision++
-	s.hub.notify(s.history[t.first:])
+	s.hub.notify(s.pending)
+	clear(s.pending)
+	s.pending = s.pending[:0]
 }

@@ -113,12 +113,11 @@ func (s *Store) Sync() {
 			continue
 		}
 		var events []Event
-		for i := s.since(w.next); i < len(s.history); i++ {
-			c := &s.history[i]
+		s.history.each(w.next, func(c *change) {
 			if w.group.wants(view(c.kv.Key)) && w.wants(c) {
-				events = append(events, s.event(c, w.options.PrevKV))
+				events = append(events, c.event(s.tellsPrev(c, w)))
 			}
-		}
+		})
 		w.next = max(w.next, s.revision+1)
 		w.join(&s.hub)
 		if len(events) > 0 {
@@ -128,16 +127,9 @@ func (s *Store) Sync() {
 	}
 }
 
-// event describes a change; what was there before a revision that is compacted is unknown.
-func (s *Store) event(c *change, prev bool) Event {
-	e := Event{Kv: c.kv}
-	if c.deletes() {
-		e.Type = Delete
-	}
-	if prev && c.revision() > s.compacted {
-		e.PrevKv = c.prev
-	}
-	return e
+// tellsPrev reports whether a watcher is told what was there before: before a revision that is compacted it is unknown.
+func (s *Store) tellsPrev(c *change, w *Watcher) bool {
+	return w.options.PrevKV && c.revision() > s.compacted
 }
 
 func (w *Watcher) wants(c *change) bool {
@@ -231,33 +223,34 @@ func (h *hub) touch(g *group, i int) {
 
 // deliver gives each watcher of the group its events. Those that want the same share them.
 func (g *group) deliver(s *Store, changes []change) {
-	var shared [2][]Event // without and with what was before
 	revision := changes[0].revision()
 	for _, w := range slices.Clip(g.watchers) {
 		if w.closed || revision < w.next {
 			continue
 		}
 		w.next = revision + 1
-		variant := 0
-		if w.options.PrevKV {
-			variant = 1
-		}
-		events := shared[variant]
-		if events == nil || w.options.NoPut || w.options.NoDelete {
-			events = make([]Event, 0, len(g.changes))
-			for _, i := range g.changes {
-				if w.wants(&changes[i]) {
-					events = append(events, s.event(&changes[i], w.options.PrevKV))
-				}
-			}
-			if !w.options.NoPut && !w.options.NoDelete {
-				shared[variant] = events
-			}
-		}
-		if len(events) > 0 {
+		if events := g.events(s, changes, w); len(events) > 0 {
 			w.quiet = false
 			w.options.Deliver(events)
 		}
 	}
 	g.changes = g.changes[:0]
+}
+
+// events returns what a watcher is told of a transaction.
+func (g *group) events(s *Store, changes []change, w *Watcher) []Event {
+	if len(g.changes) == 1 {
+		c := &changes[g.changes[0]]
+		if !w.wants(c) {
+			return nil
+		}
+		return s.history.shared.events(c, s.tellsPrev(c, w))
+	}
+	events := make([]Event, 0, len(g.changes))
+	for _, i := range g.changes {
+		if c := &changes[i]; w.wants(c) {
+			events = append(events, c.event(s.tellsPrev(c, w)))
+		}
+	}
+	return events
 }
