@@ -49,22 +49,22 @@ func (l *Listener) Close() {
 // Conn is one end of a connection: reliable and ordered. Messages are shared, not copied: a sender gives them away.
 type Conn struct {
 	// What every packet touches comes first: in a large cluster a connection's memory is in no cache when it comes.
-	peer      *Conn
-	net       *network
-	scope     *sim.Scope // of process
-	onMessage func(any)
-	arrival   sim.Time // of the last message on its way to this end: later ones do not overtake it
-	received  sim.Time
-	latency   time.Duration // to the peer, without jitter and faults
-	closed    bool
-	local     bool // the peer is on the same machine
+	peer     *Conn
+	net      *network
+	scope    *sim.Scope // of process
+	receiver Receiver   // of messages; nil: nobody yet
+	arrival  sim.Time   // of the last message on its way to this end: later ones do not overtake it
+	received sim.Time
+	latency  time.Duration // to the peer, without jitter and faults
+	closed   bool
+	local    bool // the peer is on the same machine
 
 	process *Process
 	machine *Machine
 	boot    int // of the machine that this end lives on
 	remote  string
 	onClose func(error)
-	early   []any // came before OnMessage
+	early   []any // came before there was a receiver
 	err     error
 	held    []packet
 }
@@ -197,9 +197,11 @@ func connect(client, server *Process, addr string) (local, remote *Conn) {
 	now := client.Kernel().Now()
 	net := &client.machine.dc.net
 	latency := net.latency(client.machine, server.machine)
-	local = &Conn{process: client, machine: client.machine, scope: client.scope, boot: client.machine.boots,
+	ends := new([2]Conn) // side by side: a packet touches both
+	local, remote = &ends[0], &ends[1]
+	*local = Conn{process: client, machine: client.machine, scope: client.scope, boot: client.machine.boots,
 		remote: addr, received: now, net: net, latency: latency}
-	remote = &Conn{process: server, machine: server.machine, scope: server.scope, boot: server.machine.boots,
+	*remote = Conn{process: server, machine: server.machine, scope: server.scope, boot: server.machine.boots,
 		remote: client.machine.Name, received: now, net: net, latency: latency}
 	local.peer, remote.peer = remote, local
 	local.local = client.machine == server.machine
@@ -221,15 +223,33 @@ func (c *Conn) Received() sim.Time { return c.received }
 // Closed reports whether this end is closed.
 func (c *Conn) Closed() bool { return c.closed }
 
-// OnMessage sets who gets what arrives; what came before is given to fn at once.
-func (c *Conn) OnMessage(fn func(any)) {
-	c.onMessage = fn
+// Receiver gets what arrives at an end of a connection.
+type Receiver interface{ Receive(msg any) }
+
+type receiverFunc func(any)
+
+func (fn receiverFunc) Receive(msg any) { fn(msg) }
+
+// forwarder is an end that sends on what it gets.
+type forwarder Conn
+
+func (f *forwarder) Receive(msg any) { (*Conn)(f).Send(msg) }
+
+// Receive sets who gets what arrives; what came before is given to it at once.
+func (c *Conn) Receive(r Receiver) {
+	c.receiver = r
 	early := c.early
 	c.early = nil
 	for _, msg := range early {
-		fn(msg)
+		r.Receive(msg)
 	}
 }
+
+// OnMessage is Receive for a function.
+func (c *Conn) OnMessage(fn func(any)) { c.Receive(receiverFunc(fn)) }
+
+// Forward has what arrives here sent on to another connection.
+func (c *Conn) Forward(to *Conn) { c.Receive((*forwarder)(to)) }
 
 // OnClose sets who is told that the connection has ended, unless this end closed it: ErrClosed or ErrReset. If it has
 // ended already fn is called at once.
@@ -333,11 +353,11 @@ func (d *delivery) Run() {
 		c.fail(ErrReset)
 	default:
 		c.received = net.dc.kernel.Now()
-		if c.onMessage == nil {
+		if c.receiver == nil {
 			c.early = append(c.early, in.msg)
 			return
 		}
-		c.onMessage(in.msg)
+		c.receiver.Receive(in.msg)
 	}
 }
 

@@ -1,5 +1,7 @@
 package hardware
 
+import "slices"
+
 // frame is what a Transport and a Server say to each other over a Conn, as HTTP/2 does: many requests and streams on
 // one connection.
 type frame struct {
@@ -20,6 +22,37 @@ const (
 	pong
 	goAway // from the server: no new requests on this connection
 )
+
+// open holds what is under way on a connection, each with its id beside it: the watches of a connection are many, and
+// an answer to the latest request should not have to look into them.
+type open[T any] []numbered[T]
+
+type numbered[T any] struct {
+	id uint32
+	of *T
+}
+
+func (o *open[T]) add(id uint32, of *T) { *o = append(*o, numbered[T]{id, of}) }
+
+func (o open[T]) find(id uint32) int {
+	for i := len(o) - 1; i >= 0; i-- {
+		if o[i].id == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// take removes and returns the one with that id, nil if there is none.
+func (o *open[T]) take(id uint32) *T {
+	i := o.find(id)
+	if i < 0 {
+		return nil
+	}
+	of := (*o)[i].of
+	*o = slices.Delete(*o, i, i+1)
+	return of
+}
 
 // HTTPGet is a request that is, whatever else, a GET of a path: probes and health checks send it to servers of any
 // kind.
@@ -42,7 +75,7 @@ type Server struct {
 type serverConn struct {
 	server *Server
 	conn   *Conn
-	calls  []*Call
+	calls  open[Call]
 }
 
 // Call is one request at the server, until it is answered or given up.
@@ -70,7 +103,7 @@ func (s *Server) accept(conn *Conn) {
 	sc := &serverConn{server: s, conn: conn}
 	s.conns = append(s.conns, sc)
 	conn.OnClose(func(error) { sc.end() })
-	conn.OnMessage(sc.receive)
+	conn.Receive(sc)
 	if s.draining {
 		conn.Send(&frame{kind: goAway})
 	}
@@ -110,31 +143,21 @@ func (s *Server) Close() {
 	}
 }
 
-func (sc *serverConn) receive(msg any) {
+// Receive takes a frame.
+func (sc *serverConn) Receive(msg any) {
 	f := msg.(*frame)
 	switch f.kind {
 	case request:
 		call := &Call{Request: f.payload, conn: sc, answer: frame{kind: reply, id: f.id}}
-		sc.calls = append(sc.calls, call)
+		sc.calls.add(f.id, call)
 		sc.server.handler(call)
 	case cancelled:
-		if call := sc.take(f.id); call != nil {
+		if call := sc.calls.take(f.id); call != nil {
 			call.abandon()
 		}
 	case ping:
 		sc.conn.Send(&frame{kind: pong})
 	}
-}
-
-// take removes and returns the unanswered call with that id, nil if there is none.
-func (sc *serverConn) take(id uint32) *Call {
-	for i, call := range sc.calls {
-		if call.answer.id == id {
-			sc.calls = append(sc.calls[:i], sc.calls[i+1:]...)
-			return call
-		}
-	}
-	return nil
 }
 
 func (sc *serverConn) end() {
@@ -147,7 +170,7 @@ func (sc *serverConn) end() {
 	calls := sc.calls
 	sc.calls = nil
 	for _, call := range calls {
-		call.abandon()
+		call.of.abandon()
 	}
 }
 
@@ -178,7 +201,7 @@ func (c *Call) end(payload any, err error) {
 		return
 	}
 	c.done = true
-	c.conn.take(c.answer.id)
+	c.conn.calls.take(c.answer.id)
 	c.answer.payload, c.answer.err = payload, err
 	c.conn.conn.Send(&c.answer)
 }

@@ -20,7 +20,8 @@ type TransportConfig struct {
 type Transport struct {
 	process *Process
 	config  TransportConfig
-	hosts   []*clientHost
+	first   clientHost    // of the only address, for most
+	others  []*clientHost // further ones
 }
 
 // NewTransport makes a client for a process.
@@ -49,10 +50,12 @@ type clientConn struct {
 	host   *clientHost
 	conn   *Conn
 	lastID uint32
-	calls  []*Exchange
+	calls  open[Exchange]
 	goAway bool
 	pinged bool
 	health sim.Timer
+
+	readIdle, pingTimeout time.Duration // the transport's
 }
 
 // Caller is told what becomes of a request: Message for each message of a stream, Ended once with what Start describes.
@@ -88,13 +91,20 @@ type Exchange struct {
 }
 
 func (t *Transport) host(addr string) *clientHost {
-	for _, h := range t.hosts {
+	if t.first.addr == addr {
+		return &t.first
+	}
+	for _, h := range t.others {
 		if h.addr == addr {
 			return h
 		}
 	}
-	h := &clientHost{transport: t, addr: addr}
-	t.hosts = append(t.hosts, h)
+	h := &t.first
+	if h.transport != nil {
+		h = &clientHost{}
+		t.others = append(t.others, h)
+	}
+	h.transport, h.addr = t, addr
 	return h
 }
 
@@ -139,11 +149,16 @@ func (t *Transport) Stream(addr string, req any, on func(msg any), ended func(er
 
 // Close closes all connections; what is under way ends with ErrClosed.
 func (t *Transport) Close() {
-	for _, h := range t.hosts {
-		if h.current != nil {
-			h.current.conn.Close()
-			h.current.end(ErrClosed)
-		}
+	t.first.close()
+	for _, h := range t.others {
+		h.close()
+	}
+}
+
+func (h *clientHost) close() {
+	if cc := h.current; cc != nil {
+		cc.conn.Close()
+		cc.end(ErrClosed)
 	}
 }
 
@@ -179,11 +194,12 @@ func (h *clientHost) stopWaiting(call *Exchange) bool {
 }
 
 func (h *clientHost) adopt(conn *Conn) {
-	cc := &clientConn{host: h, conn: conn}
+	config := &h.transport.config
+	cc := &clientConn{host: h, conn: conn, readIdle: config.ReadIdle, pingTimeout: config.PingTimeout}
 	h.current = cc
 	conn.OnClose(func(err error) { cc.end(err) })
-	conn.OnMessage(cc.receive)
-	cc.health = h.transport.process.scope.AfterRun(h.transport.config.ReadIdle, "read idle", cc)
+	conn.Receive(cc)
+	cc.health = conn.scope.AfterRun(cc.readIdle, "read idle", cc)
 	waiting := h.waiting
 	h.waiting = nil
 	for _, call := range waiting {
@@ -194,22 +210,20 @@ func (h *clientHost) adopt(conn *Conn) {
 func (cc *clientConn) send(call *Exchange) {
 	cc.lastID++
 	call.conn, call.asked.id = cc, cc.lastID
-	cc.calls = append(cc.calls, call)
+	cc.calls.add(call.asked.id, call)
 	cc.conn.Send(&call.asked)
 }
 
-func (cc *clientConn) receive(msg any) {
+// Receive takes a frame.
+func (cc *clientConn) Receive(msg any) {
 	f := msg.(*frame)
 	switch f.kind {
 	case message:
-		for _, call := range cc.calls {
-			if call.asked.id == f.id {
-				call.caller.Message(f.payload)
-				return
-			}
+		if i := cc.calls.find(f.id); i >= 0 {
+			cc.calls[i].of.caller.Message(f.payload)
 		}
 	case reply:
-		if call := cc.take(f.id); call != nil {
+		if call := cc.calls.take(f.id); call != nil {
 			call.finish(f.payload, f.err)
 		}
 		if cc.goAway && len(cc.calls) == 0 {
@@ -227,24 +241,24 @@ func (cc *clientConn) receive(msg any) {
 // Run is the health check: it runs ReadIdle after the last byte, however many came before (so it costs nothing while
 // the connection is in use), pings, and gives the connection up when no byte follows within PingTimeout.
 func (cc *clientConn) Run() {
-	t := cc.host.transport
-	silent := t.process.scope.Now().Sub(cc.conn.Received())
-	limit := t.config.ReadIdle
-	if cc.pinged && silent >= t.config.ReadIdle {
-		limit += t.config.PingTimeout
+	conn := cc.conn
+	silent := conn.net.dc.kernel.Now().Sub(conn.received)
+	limit := cc.readIdle
+	if cc.pinged && silent >= limit {
+		limit += cc.pingTimeout
 	} else {
 		cc.pinged = false
 	}
 	switch {
 	case silent < limit:
-		cc.health = t.process.scope.AfterRun(limit-silent, "read idle", cc)
+		cc.health = conn.scope.AfterRun(limit-silent, "read idle", cc)
 	case cc.pinged:
 		cc.conn.Close()
 		cc.end(ErrConnectionLost)
 	default:
 		cc.pinged = true
 		cc.conn.Send(&frame{kind: ping})
-		cc.health = t.process.scope.AfterRun(t.config.PingTimeout, "ping", cc)
+		cc.health = conn.scope.AfterRun(cc.pingTimeout, "ping", cc)
 	}
 }
 
@@ -257,18 +271,8 @@ func (cc *clientConn) end(err error) {
 	calls := cc.calls
 	cc.calls = nil
 	for _, call := range calls {
-		call.finish(nil, err)
+		call.of.finish(nil, err)
 	}
-}
-
-func (cc *clientConn) take(id uint32) *Exchange {
-	for i, call := range cc.calls {
-		if call.asked.id == id {
-			cc.calls = append(cc.calls[:i], cc.calls[i+1:]...)
-			return call
-		}
-	}
-	return nil
 }
 
 func (x *Exchange) finish(payload any, err error) {
@@ -297,7 +301,7 @@ func (x *Exchange) Cancel() {
 		x.host.stopWaiting(x)
 		return
 	}
-	if x.conn.take(x.asked.id) != nil {
+	if x.conn.calls.take(x.asked.id) != nil {
 		x.conn.conn.Send(&frame{kind: cancelled, id: x.asked.id})
 	}
 }

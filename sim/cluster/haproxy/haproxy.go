@@ -157,7 +157,6 @@ type session struct {
 	balancer *balancer
 	client   *hardware.Conn
 	server   *hardware.Conn
-	early    []any // came from the client before the server was connected
 	tries    int
 	idle     sim.Timer
 }
@@ -169,13 +168,6 @@ func (b *balancer) accept(client *hardware.Conn) {
 			s.server.Close()
 		}
 		s.end()
-	})
-	client.OnMessage(func(msg any) {
-		if s.server == nil {
-			s.early = append(s.early, msg)
-			return
-		}
-		s.server.Send(msg)
 	})
 	s.connect(b.pick(nil))
 }
@@ -212,11 +204,8 @@ func (s *session) join(conn *hardware.Conn) {
 		s.client.Close()
 		s.end()
 	})
-	conn.OnMessage(s.client.Send)
-	for _, msg := range s.early {
-		conn.Send(msg)
-	}
-	s.early = nil
+	conn.Forward(s.client)
+	s.client.Forward(conn) // what came before it, too
 	if s.balancer.config.IdleTimeout > 0 {
 		s.idle = s.balancer.process.Scope().AfterRun(s.balancer.config.IdleTimeout, "timeout client", s)
 	}
