@@ -26,7 +26,10 @@ type Index[T api.Object] struct {
 	buckets map[string]*bucket[T]
 }
 
-type bucket[T api.Object] struct{ entries []*entry[T] }
+type bucket[T api.Object] struct {
+	value   string
+	entries []*entry[T]
+}
 
 type entry[T api.Object] struct {
 	object T
@@ -141,8 +144,8 @@ func (s *Store[T]) set(object T) (old T, had bool) {
 	s.tally(old, -1)
 	e.object = object
 	for _, index := range s.indexes {
-		if before, after := index.of(old), index.of(object); before != after {
-			index.drop(e, before)
+		if after := index.of(object); index.value(e) != after {
+			index.drop(e)
 			index.put(e, after)
 		}
 	}
@@ -163,7 +166,7 @@ func (s *Store[T]) remove(key Key) (old T, had bool) {
 	s.all.entries[last] = nil
 	s.all.entries = s.all.entries[:last]
 	for _, index := range s.indexes {
-		index.drop(e, index.of(e.object))
+		index.drop(e)
 	}
 	return e.object, true
 }
@@ -174,14 +177,23 @@ func (index *Index[T]) put(e *entry[T], value string) {
 	}
 	b := index.buckets[value]
 	if b == nil {
-		b = &bucket[T]{}
+		b = &bucket[T]{value: value}
 		index.buckets[value] = b
 	}
 	e.places[index.number] = place[T]{b, len(b.entries)}
 	b.entries = append(b.entries, e)
 }
 
-func (index *Index[T]) drop(e *entry[T], value string) {
+// value is what the object that is in the store now is found by: to ask that object again would be to read memory that
+// nothing has touched since it came.
+func (index *Index[T]) value(e *entry[T]) string {
+	if b := e.places[index.number].in; b != nil {
+		return b.value
+	}
+	return ""
+}
+
+func (index *Index[T]) drop(e *entry[T]) {
 	at := e.places[index.number]
 	if at.in == nil {
 		return
@@ -194,6 +206,6 @@ func (index *Index[T]) drop(e *entry[T], value string) {
 	at.in.entries = at.in.entries[:last]
 	e.places[index.number] = place[T]{}
 	if last == 0 {
-		delete(index.buckets, value)
+		delete(index.buckets, at.in.value)
 	}
 }

@@ -22,7 +22,8 @@ type Cache struct {
 	images   map[string]int // how many nodes have an image
 	counters counters
 	slots    int
-	free     []int
+	free     []int32
+	slab     []fwk.NodeInfo          // for the next nodes: what is walked over together lies together
 	domains  map[string]*fwk.Domains // by topology key
 
 	list         []*fwk.NodeInfo // in the order of the tree
@@ -87,7 +88,7 @@ func (c *Cache) refresh() {
 	c.list, c.withAffinity, c.withAnti = c.list[:0:0], nil, nil
 	for _, name := range c.tree.list() {
 		info := c.nodes[name]
-		info.Order = len(c.list)
+		info.Order = int32(len(c.list))
 		c.list = append(c.list, info)
 		if len(info.PodsWithAffinity) > 0 {
 			c.withAffinity = append(c.withAffinity, info)
@@ -136,11 +137,14 @@ func (c *Cache) countImages(info *fwk.NodeInfo, n int) {
 func (c *Cache) node(name string) *fwk.NodeInfo {
 	info := c.nodes[name]
 	if info == nil {
-		info = fwk.NewNodeInfo()
+		if len(c.slab) == 0 {
+			c.slab = make([]fwk.NodeInfo, 64)
+		}
+		info, c.slab = &c.slab[0], c.slab[1:]
 		if n := len(c.free); n > 0 {
 			info.Slot, c.free = c.free[n-1], c.free[:n-1]
 		} else {
-			info.Slot = c.slots
+			info.Slot = int32(c.slots)
 			c.slots++
 		}
 		c.nodes[name] = info

@@ -76,7 +76,7 @@ func (counter *podCounter) counted(pod *corev1.Pod) bool {
 	return pod.Namespace == counter.key.namespace && !fwk.IsTerminating(pod) && counter.match(pod.Labels)
 }
 
-func (cs *counters) count(pod *corev1.Pod, slot int, n int32) {
+func (cs *counters) count(pod *corev1.Pod, slot, n int32) {
 	for _, counter := range cs.byNamespace[pod.Namespace] {
 		if counter.counted(pod) {
 			counter.counts[slot] += n

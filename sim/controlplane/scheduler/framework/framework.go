@@ -224,8 +224,12 @@ func (f *Framework) RunScorePlugins(state *CycleState, pod *PodInfo, nodes []*No
 
 func (f *Framework) scoresOf(pl ScorePlugin, state *CycleState, pod *PodInfo, nodes []*NodeInfo) []int64 {
 	f.scores = slices.Grow(f.scores[:0], len(nodes))[:len(nodes)]
-	for j, node := range nodes {
-		f.scores[j] = pl.Score(state, pod, node)
+	if all, ok := pl.(ScoreAllPlugin); ok {
+		all.ScoreAll(state, pod, nodes, f.scores)
+	} else {
+		for j, node := range nodes {
+			f.scores[j] = pl.Score(state, pod, node)
+		}
 	}
 	if ext, ok := pl.(ScoreExtensions); ok {
 		ext.NormalizeScore(state, nodes, f.scores)

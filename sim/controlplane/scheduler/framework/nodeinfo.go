@@ -17,15 +17,15 @@ type NodeInfo struct {
 	unschedulable bool
 
 	// Slot numbers the nodes that the cache knows; it is for tables beside it.
-	Slot int
+	Slot int32
 	// Order is the node's place in Handle.Nodes.
-	Order int
+	Order int32
 
+	Pods             []*PodInfo
 	Allocatable      Resource
-	Requested        Resource // by the pods on it, also those that are assumed
 	NonZeroRequested Resource
+	Requested        Resource // by the pods on it, also those that are assumed
 
-	Pods                         []*PodInfo
 	PodsWithAffinity             []*PodInfo
 	PodsWithRequiredAntiAffinity []*PodInfo
 	UsedPorts                    []HostPort

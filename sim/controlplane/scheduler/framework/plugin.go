@@ -65,6 +65,12 @@ type ScorePlugin interface {
 	Score(state *CycleState, pod *PodInfo, node *NodeInfo) int64
 }
 
+// ScoreAllPlugin is a ScorePlugin that scores all nodes in one call, which saves a call for each.
+type ScoreAllPlugin interface {
+	ScorePlugin
+	ScoreAll(state *CycleState, pod *PodInfo, nodes []*NodeInfo, scores []int64)
+}
+
 // ScoreExtensions bring a plugin's scores to 0..100.
 type ScoreExtensions interface {
 	NormalizeScore(state *CycleState, nodes []*NodeInfo, scores []int64)
@@ -181,7 +187,7 @@ func (m *NodeToStatus) Reset(nodes []*NodeInfo) {
 var unresolvable = &Status{Code: UnschedulableAndUnresolvable}
 
 // Set says why the i-th node was refused.
-func (m *NodeToStatus) Set(i int, s *Status) {
+func (m *NodeToStatus) Set(i int32, s *Status) {
 	if m.statuses[i] == nil {
 		m.mentions++
 	}
@@ -195,7 +201,7 @@ func (m *NodeToStatus) SetAbsent(s *Status) { m.absent = s }
 func (m *NodeToStatus) Len() int { return m.mentions }
 
 // At returns the status of the i-th node.
-func (m *NodeToStatus) At(i int) *Status {
+func (m *NodeToStatus) At(i int32) *Status {
 	if s := m.statuses[i]; s != nil {
 		return s
 	}
@@ -206,7 +212,7 @@ func (m *NodeToStatus) At(i int) *Status {
 func (m *NodeToStatus) NodesForStatusCode(code Code) []*NodeInfo {
 	var nodes []*NodeInfo
 	for i, node := range m.nodes {
-		if m.At(i).Code == code {
+		if m.At(int32(i)).Code == code {
 			nodes = append(nodes, node)
 		}
 	}

@@ -60,17 +60,18 @@ type nodeSelectorTerm struct {
 
 // NewRequiredNodeAffinity parses a pod's nodeSelector and required node affinity; nil when it has neither.
 func NewRequiredNodeAffinity(spec *corev1.PodSpec) *RequiredNodeAffinity {
+	required := requiredTerms(spec)
+	if len(spec.NodeSelector) == 0 && required == nil {
+		return nil
+	}
 	a := &RequiredNodeAffinity{labels: spec.NodeSelector}
-	if required := requiredTerms(spec); required != nil {
+	if required != nil {
 		a.has = true
 		for i := range required.NodeSelectorTerms {
 			if t, ok := parseTerm(&required.NodeSelectorTerms[i]); ok {
 				a.terms = append(a.terms, t)
 			}
 		}
-	}
-	if len(a.labels) == 0 && !a.has {
-		return nil
 	}
 	return a
 }

@@ -16,13 +16,15 @@ type BalancedAllocation struct{ features *fwk.Features }
 // whole is a share of 1: shares are counted in thousand millionths.
 const whole = 1_000_000_000
 
+var skipBalanced = fwk.NewStatus(fwk.Skip, balancedAllocation)
+
 // Name implements fwk.Plugin.
 func (pl *BalancedAllocation) Name() string { return balancedAllocation }
 
 // PreScore implements fwk.PreScorePlugin.
 func (pl *BalancedAllocation) PreScore(_ *fwk.CycleState, pod *fwk.PodInfo, _ []*fwk.NodeInfo) *fwk.Status {
 	if pl.features.BalancedSkipsBestEffort && pod.Requests.MilliCPU == 0 && pod.Requests.Memory == 0 {
-		return fwk.NewStatus(fwk.Skip, balancedAllocation)
+		return skipBalanced
 	}
 	return nil
 }

@@ -17,6 +17,8 @@ const (
 	imageThresholdMax = 1000 << 20
 )
 
+var skipImages = fwk.NewStatus(fwk.Skip, imageLocality)
+
 // Name implements fwk.Plugin.
 func (pl ImageLocality) Name() string { return imageLocality }
 
@@ -27,7 +29,7 @@ func (pl ImageLocality) PreScore(_ *fwk.CycleState, _ *fwk.PodInfo, nodes []*fwk
 			return nil
 		}
 	}
-	return fwk.NewStatus(fwk.Skip, imageLocality)
+	return skipImages
 }
 
 // Score implements fwk.ScorePlugin.

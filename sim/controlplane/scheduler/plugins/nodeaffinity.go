@@ -9,6 +9,8 @@ import fwk "ksim/sim/controlplane/scheduler/framework"
 // affinity of a profile.
 type NodeAffinity struct{ mismatch, conflict *fwk.Status }
 
+var skipNodeAffinity = fwk.NewStatus(fwk.Skip, nodeAffinity)
+
 func newNodeAffinity(f *fwk.Features) *NodeAffinity {
 	reason := "node(s) didn't match Pod's node affinity/selector" // 1.24.0 and later
 	switch {
@@ -29,7 +31,7 @@ func (pl *NodeAffinity) Name() string { return nodeAffinity }
 // PreFilter implements fwk.PreFilterPlugin: a DaemonSet's pod names its node, and no other is looked at.
 func (pl *NodeAffinity) PreFilter(_ *fwk.CycleState, pod *fwk.PodInfo) ([]string, *fwk.Status) {
 	if pod.RequiredNode == nil {
-		return nil, fwk.NewStatus(fwk.Skip, nodeAffinity)
+		return nil, skipNodeAffinity
 	}
 	names, only := fwk.RequiredNodeNames(&pod.Pod.Spec)
 	if only && len(names) == 0 {
@@ -49,7 +51,7 @@ func (pl *NodeAffinity) Filter(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.No
 // PreScore implements fwk.PreScorePlugin.
 func (pl *NodeAffinity) PreScore(_ *fwk.CycleState, pod *fwk.PodInfo, _ []*fwk.NodeInfo) *fwk.Status {
 	if len(pod.PreferredNode) == 0 {
-		return fwk.NewStatus(fwk.Skip, nodeAffinity)
+		return skipNodeAffinity
 	}
 	return nil
 }

@@ -120,6 +120,13 @@ func (pl *Fit) Score(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) in
 	return score / weights
 }
 
+// ScoreAll implements fwk.ScoreAllPlugin.
+func (pl *Fit) ScoreAll(state *fwk.CycleState, pod *fwk.PodInfo, nodes []*fwk.NodeInfo, scores []int64) {
+	for j, node := range nodes {
+		scores[j] = pl.Score(state, pod, node)
+	}
+}
+
 func freeShare(requested, capacity int64) int64 {
 	if requested > capacity {
 		return 0

@@ -98,10 +98,10 @@ func (pl *PodTopologySpread) belongsTo(pod *corev1.Pod) (set labels.Set, of *met
 type spreadScoreState struct {
 	constraints []spreadConstraint
 	ignored     map[*fwk.NodeInfo]bool // have not all topology keys
-	domains     []*fwk.Domains         // nil for hostnames
-	counts      [][]int64              // of domains; less than 0: none of the nodes is in it
-	tables      [][]int32              // of nodes
-	weights     []uint64               // of domains, in 2^-32
+	domains     []*fwk.Domains
+	counts      [][]int64 // of domains; less than 0: none of the nodes is in it; nil for hostnames
+	tables      [][]int32 // of nodes
+	weights     []uint64  // of domains, in 2^-32
 }
 
 // Clone implements fwk.StateData.
@@ -141,11 +141,12 @@ func (pl *PodTopologySpread) PreScore(state *fwk.CycleState, pod *fwk.PodInfo, n
 // countDomains fills in the counts of the i-th constraint.
 func (pl *PodTopologySpread) countDomains(s *spreadScoreState, i int, pod *fwk.PodInfo, nodes []*fwk.NodeInfo) {
 	c := &s.constraints[i]
+	s.domains[i] = pl.Domains(c.topologyKey)
 	if c.topologyKey == corev1.LabelHostname {
 		s.weights[i] = naturalLogarithm(uint64(len(nodes) - len(s.ignored) + 2))
 		return
 	}
-	domains := pl.Domains(c.topologyKey)
+	domains := s.domains[i]
 	counts := make([]int64, domains.Count)
 	for d := range counts {
 		counts[d] = -1
@@ -158,7 +159,7 @@ func (pl *PodTopologySpread) countDomains(s *spreadScoreState, i int, pod *fwk.P
 		}
 	}
 	s.weights[i] = naturalLogarithm(uint64(different + 2))
-	s.domains[i], s.counts[i] = domains, counts
+	s.counts[i] = counts
 	if own := len(pod.Pod.Spec.TopologySpreadConstraints) > 0; own || pod.RequiredNode != nil {
 		pl.sumIncluded(s, i, pod, own)
 		return
@@ -185,28 +186,40 @@ func (pl *PodTopologySpread) sumIncluded(s *spreadScoreState, i int, pod *fwk.Po
 }
 
 // Score is the weighted sum of the matching pods in the node's domains, rounded.
-func (pl *PodTopologySpread) Score(state *fwk.CycleState, _ *fwk.PodInfo, node *fwk.NodeInfo) int64 {
+func (pl *PodTopologySpread) Score(state *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) int64 {
+	var score [1]int64
+	pl.ScoreAll(state, pod, []*fwk.NodeInfo{node}, score[:])
+	return score[0]
+}
+
+// ScoreAll implements fwk.ScoreAllPlugin.
+func (pl *PodTopologySpread) ScoreAll(state *fwk.CycleState, _ *fwk.PodInfo, nodes []*fwk.NodeInfo, scores []int64) {
 	s := state.Read(fwk.PodTopologySpreadScore).(*spreadScoreState)
-	if s.ignored[node] {
-		return 0
-	}
-	var score uint64 // in 2^-32
+	clear(scores)
 	for i := range s.constraints {
-		c := &s.constraints[i]
-		count := int64(0)
-		if domains := s.domains[i]; domains != nil {
-			if !domains.Labelled[node.Slot] {
+		domains, counts, table := s.domains[i], s.counts[i], s.tables[i]
+		weight, skew := s.weights[i], uint64(s.constraints[i].maxSkew-1)<<32
+		for j, node := range nodes {
+			slot := node.Slot
+			if !domains.Labelled[slot] {
 				continue
 			}
-			count = s.counts[i][domains.Of[node.Slot]]
-		} else if _, has := node.Label(c.topologyKey); has {
-			count = int64(s.tables[i][node.Slot])
-		} else {
-			continue
+			count := int64(0)
+			if counts != nil {
+				count = counts[domains.Of[slot]]
+			} else {
+				count = int64(table[slot])
+			}
+			scores[j] += int64(uint64(count)*weight + skew) // in 2^-32, as an unsigned number
 		}
-		score += uint64(count)*s.weights[i] + uint64(c.maxSkew-1)<<32
 	}
-	return int64((score + 1<<31) >> 32)
+	for j, node := range nodes {
+		if s.ignored != nil && s.ignored[node] {
+			scores[j] = 0
+		} else {
+			scores[j] = int64((uint64(scores[j]) + 1<<31) >> 32)
+		}
+	}
 }
 
 // NormalizeScore turns the scores round: the fewer, the better; ignored nodes get nothing.
@@ -214,13 +227,13 @@ func (pl *PodTopologySpread) NormalizeScore(state *fwk.CycleState, nodes []*fwk.
 	s := state.Read(fwk.PodTopologySpreadScore).(*spreadScoreState)
 	lowest, highest := int64(math.MaxInt64), int64(0)
 	for i, score := range scores {
-		if !s.ignored[nodes[i]] {
+		if s.ignored == nil || !s.ignored[nodes[i]] {
 			lowest, highest = min(lowest, score), max(highest, score)
 		}
 	}
 	for i, score := range scores {
 		switch {
-		case s.ignored[nodes[i]]:
+		case s.ignored != nil && s.ignored[nodes[i]]:
 			scores[i] = 0
 		case highest == 0:
 			scores[i] = fwk.MaxNodeScore

@@ -63,6 +63,13 @@ func (pl *TaintToleration) Score(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.
 	return count
 }
 
+// ScoreAll implements fwk.ScoreAllPlugin.
+func (pl *TaintToleration) ScoreAll(state *fwk.CycleState, pod *fwk.PodInfo, nodes []*fwk.NodeInfo, scores []int64) {
+	for j, node := range nodes {
+		scores[j] = pl.Score(state, pod, node)
+	}
+}
+
 // NormalizeScore implements fwk.ScoreExtensions: fewer is better.
 func (pl *TaintToleration) NormalizeScore(_ *fwk.CycleState, _ []*fwk.NodeInfo, scores []int64) {
 	fwk.DefaultNormalizeScore(true, scores)
