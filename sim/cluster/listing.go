@@ -80,16 +80,14 @@ func (l *listing) compact() {
 
 // merge adds objects of keys that are new and sorted, from the end, so that each object moves once.
 func (l *listing) merge(keys []string, objects []api.Object) {
-	from, add := len(l.keys)-1, len(keys)-1
+	end := len(l.keys)
 	l.keys, l.objects = append(l.keys, keys...), append(l.objects, objects...)
-	for to := len(l.keys) - 1; add >= 0; to-- {
-		if from >= 0 && l.keys[from] > keys[add] {
-			l.keys[to], l.objects[to] = l.keys[from], l.objects[from]
-			from--
-			continue
-		}
-		l.keys[to], l.objects[to] = keys[add], objects[add]
-		add--
+	for i := len(keys) - 1; i >= 0; i-- {
+		at, _ := slices.BinarySearch(l.keys[:end], keys[i])
+		copy(l.keys[at+i+1:], l.keys[at:end])
+		copy(l.objects[at+i+1:], l.objects[at:end])
+		l.keys[at+i], l.objects[at+i] = keys[i], objects[i]
+		end = at
 	}
 }
 

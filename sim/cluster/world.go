@@ -58,7 +58,7 @@ type world struct {
 	leaders     [len(electedComponents)][]string
 	newest      *mvcc.Store // of the most advanced member; kept when all are down
 	looked      int64       // its revision
-	places      []*place // of resources in etcd, those lately touched first
+	places      []*place    // of resources in etcd, those lately touched first
 }
 
 // place is where a resource's objects lie in etcd, and what of the view shows them.

@@ -77,6 +77,21 @@ type proxy struct {
 	asked     sim.Time // when the write that is pending was asked for
 	written   sim.Time
 	ever      bool // rules were written by this process
+	known     knownRules
+}
+
+// knownRules are the rules that the proxies of a simulation have made, by port: hundreds make the same ones of the same
+// objects. Nobody changes a rule.
+type knownRules map[portName]*madeRule
+
+type portName struct{ namespace, service, port string }
+
+// madeRule is a rule with what it was made of.
+type madeRule struct {
+	service *corev1.Service
+	slices  []*discoveryv1.EndpointSlice
+	old     bool // of a release without ProxyTerminatingEndpoints
+	rule    Rule
 }
 
 // Main runs kube-proxy; argv has no program name. Exit status 1: wrong flags, no kubeconfig, its health port in use.
@@ -93,7 +108,8 @@ func Main(p *hardware.Process, argv []string, options Options) {
 		return
 	}
 	config.UserAgent = "kube-proxy/" + options.Release.Version()
-	x := &proxy{options: options, scope: p.Scope()}
+	x := &proxy{options: options, scope: p.Scope(),
+		known: p.Kernel().Memo(ruleMemo{}, func() any { return knownRules{} }).(knownRules)}
 	health := controlplane.ListenHealth(p, healthPort, x.health)
 	if !p.Alive() {
 		return
@@ -115,7 +131,10 @@ func Main(p *hardware.Process, argv []string, options Options) {
 	watch(x, x.endpoints)
 }
 
-type flagMemo struct{}
+type (
+	flagMemo struct{}
+	ruleMemo struct{}
+)
 
 // FlagSet declares kube-proxy's flags (cmd/kube-proxy/app/options.go, v1.36).
 func FlagSet() *controlplane.Flags {
@@ -173,9 +192,12 @@ func (x *proxy) write() {
 		if service.Spec.ClusterIP == "" || service.Spec.ClusterIP == corev1.ClusterIPNone {
 			continue
 		}
-		for _, port := range service.Spec.Ports {
-			rule := Rule{Service: service.Namespace + "/" + service.Name,
-				ClusterIP: fmt.Sprintf("%s:%d", service.Spec.ClusterIP, port.Port), Endpoints: x.backends(service, port.Name)}
+		var endpoints []*discoveryv1.EndpointSlice
+		if x.byService != nil {
+			endpoints = x.byService.Get(service.Namespace + "/" + service.Name)
+		}
+		for i := range service.Spec.Ports {
+			rule := x.rule(service, &service.Spec.Ports[i], endpoints)
 			rules[rule.ClusterIP] = rule
 		}
 	}
@@ -183,14 +205,34 @@ func (x *proxy) write() {
 	x.written, x.ever = x.scope.Now(), true
 }
 
-// backends returns where one port of a Service leads: to what is ready, or, if nothing is, to what is terminating but
-// still serves (ProxyTerminatingEndpoints, pkg/proxy/topology.go, v1.28).
-func (x *proxy) backends(service *corev1.Service, port string) []string {
-	if x.endpoints != nil {
-		return x.oldBackends(service, port)
+// terminating reports whether the release falls back to endpoints that terminate but still serve
+// (ProxyTerminatingEndpoints, pkg/proxy/topology.go, v1.28).
+func (x *proxy) terminating() bool { return x.options.Release.Minor >= 26 }
+
+// rule returns the rule of one port of a Service.
+func (x *proxy) rule(service *corev1.Service, port *corev1.ServicePort,
+	endpoints []*discoveryv1.EndpointSlice) Rule {
+	name := portName{service.Namespace, service.Name, port.Name}
+	if made := x.known[name]; made != nil && made.service == service && x.endpoints == nil &&
+		made.old != x.terminating() && slices.Equal(made.slices, endpoints) {
+		return made.rule
 	}
+	rule := Rule{Service: service.Namespace + "/" + service.Name,
+		ClusterIP: fmt.Sprintf("%s:%d", service.Spec.ClusterIP, port.Port)}
+	if x.endpoints != nil {
+		rule.Endpoints = x.oldBackends(service, port.Name)
+		return rule
+	}
+	rule.Endpoints = x.backends(endpoints, port.Name)
+	x.known[name] = &madeRule{service, endpoints, !x.terminating(), rule}
+	return rule
+}
+
+// backends returns where one port of a Service leads: to what is ready, or, if nothing is, to what is terminating but
+// still serves.
+func (x *proxy) backends(endpoints []*discoveryv1.EndpointSlice, port string) []string {
 	var ready, leaving []string
-	for _, slice := range x.byService.Get(service.Namespace + "/" + service.Name) {
+	for _, slice := range endpoints {
 		number, ok := portOf(slice.Ports, port)
 		if !ok {
 			continue
@@ -210,7 +252,7 @@ func (x *proxy) backends(service *corev1.Service, port string) []string {
 			}
 		}
 	}
-	if len(ready) == 0 && x.options.Release.Minor >= 26 {
+	if len(ready) == 0 && x.terminating() {
 		ready = leaving
 	}
 	slices.Sort(ready)
