@@ -6,17 +6,18 @@ import "time"
 // that. Timers and processes belong to a scope and end with it. Killing a scope kills all scopes below it.
 type Scope struct {
 	kernel     *Kernel
-	parent     *Scope
-	name       string
-	machine    string
-	component  string
+	frozen     int32 // how many of itself and its ancestors are frozen
 	alive      bool
-	killedBy   string
-	frozen     int // how many of itself and its ancestors are frozen
 	selfFrozen bool
-	stash      []*event // due while frozen
-	procs      procList
-	hooks      []*killHook
+
+	parent    *Scope
+	name      string
+	machine   string
+	component string
+	killedBy  string
+	stash     []*event // due while frozen
+	procs     procList
+	hooks     []*killHook
 
 	firstChild, lastChild    *Scope
 	nextSibling, prevSibling *Scope
@@ -200,7 +201,7 @@ func (s *Scope) Thaw() {
 	s.kernel.requeue(due)
 }
 
-func (s *Scope) addFrozen(n int) {
+func (s *Scope) addFrozen(n int32) {
 	s.frozen += n
 	for c := s.firstChild; c != nil; c = c.nextSibling {
 		c.addFrozen(n)

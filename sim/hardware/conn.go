@@ -52,7 +52,7 @@ type Conn struct {
 	peer     *Conn
 	net      *network
 	scope    *sim.Scope // of process
-	receiver Receiver   // of messages; nil: nobody yet
+	receiver receiver   // of messages; nil: nobody yet
 	arrival  sim.Time   // of the last message on its way to this end: later ones do not overtake it
 	received sim.Time
 	latency  time.Duration // to the peer, without jitter and faults
@@ -64,30 +64,42 @@ type Conn struct {
 	boot    int // of the machine that this end lives on
 	remote  string
 	onClose func(error)
-	early   []any // came before there was a receiver
+	early   []frame // came before there was a receiver
 	err     error
-	held    []packet
+	held    []frame
 }
 
-type packetKind uint8
+// frame is what travels on a connection: what a Transport and a Server say to each other, as HTTP/2 does with many
+// requests and streams on one connection; any other message; or the end. It travels by value, so a packet costs no
+// memory of its own.
+type frame struct {
+	kind    frameKind
+	id      uint32
+	payload any
+	err     error
+}
+
+type frameKind uint8
 
 const (
-	data packetKind = iota
-	fin
-	reset
+	plain     frameKind = iota // any message
+	fin                        // the end that sent it is closed
+	reset                      // it was cut off
+	request                    // from the client
+	cancelled                  // from the client: RST_STREAM
+	message                    // from the server: one of several
+	reply                      // from the server: the last
+	ping
+	pong
+	goAway // from the server: no new requests on this connection
 )
-
-type packet struct {
-	kind packetKind
-	msg  any
-}
 
 // delivery is a packet on its way. It is recycled.
 type delivery struct {
-	net    *network
-	to     *Conn
-	packet packet
-	next   *delivery
+	net   *network
+	to    *Conn
+	frame frame
+	next  *delivery
 }
 
 // Dial connects to "machine:port"; done is called once in the process's scope. A dial takes a round trip. It is refused
@@ -223,33 +235,33 @@ func (c *Conn) Received() sim.Time { return c.received }
 // Closed reports whether this end is closed.
 func (c *Conn) Closed() bool { return c.closed }
 
-// Receiver gets what arrives at an end of a connection.
-type Receiver interface{ Receive(msg any) }
+// receiver gets what arrives at an end of a connection.
+type receiver interface{ receive(in frame) }
 
 type receiverFunc func(any)
 
-func (fn receiverFunc) Receive(msg any) { fn(msg) }
+func (fn receiverFunc) receive(in frame) { fn(in.payload) }
 
 // forwarder is an end that sends on what it gets.
 type forwarder Conn
 
-func (f *forwarder) Receive(msg any) { (*Conn)(f).Send(msg) }
+func (f *forwarder) receive(in frame) { (*Conn)(f).send(in) }
 
-// Receive sets who gets what arrives; what came before is given to it at once.
-func (c *Conn) Receive(r Receiver) {
+// deliverTo sets who gets what arrives; what came before is given to it at once.
+func (c *Conn) deliverTo(r receiver) {
 	c.receiver = r
 	early := c.early
 	c.early = nil
-	for _, msg := range early {
-		r.Receive(msg)
+	for _, in := range early {
+		r.receive(in)
 	}
 }
 
-// OnMessage is Receive for a function.
-func (c *Conn) OnMessage(fn func(any)) { c.Receive(receiverFunc(fn)) }
+// OnMessage sets who gets what arrives; what came before is given to fn at once.
+func (c *Conn) OnMessage(fn func(any)) { c.deliverTo(receiverFunc(fn)) }
 
-// Forward has what arrives here sent on to another connection.
-func (c *Conn) Forward(to *Conn) { c.Receive((*forwarder)(to)) }
+// Forward has what arrives, and what came before, sent on to another connection.
+func (c *Conn) Forward(to *Conn) { c.deliverTo((*forwarder)(to)) }
 
 // OnClose sets who is told that the connection has ended, unless this end closed it: ErrClosed or ErrReset. If it has
 // ended already fn is called at once.
@@ -262,9 +274,11 @@ func (c *Conn) OnClose(fn func(error)) {
 
 // Send sends a message. While the path is cut it is held, and flows when the cut heals. Sending on a closed end does
 // nothing.
-func (c *Conn) Send(msg any) {
+func (c *Conn) Send(msg any) { c.send(frame{payload: msg}) }
+
+func (c *Conn) send(out frame) {
 	if !c.closed {
-		c.transmit(packet{data, msg})
+		c.transmit(out)
 	}
 }
 
@@ -274,7 +288,7 @@ func (c *Conn) Close() {
 		return
 	}
 	c.closed = true
-	c.transmit(packet{kind: fin})
+	c.transmit(frame{kind: fin})
 	c.detach()
 }
 
@@ -284,7 +298,7 @@ func (c *Conn) Abort() {
 		return
 	}
 	c.closed = true
-	c.transmit(packet{kind: reset})
+	c.transmit(frame{kind: reset})
 	c.detach()
 }
 
@@ -295,12 +309,12 @@ func (c *Conn) abandon() {
 	}
 	c.closed = true
 	if c.machine.up && c.machine.boots == c.boot {
-		c.transmit(packet{kind: reset})
+		c.transmit(frame{kind: reset})
 	}
 }
 
 // transmit puts a packet on the wire.
-func (c *Conn) transmit(out packet) {
+func (c *Conn) transmit(out frame) {
 	net, peer := c.net, c.peer
 	if net.cuts > 0 && net.cut(c.machine, peer.machine) {
 		if c.held == nil {
@@ -309,7 +323,7 @@ func (c *Conn) transmit(out packet) {
 		c.held = append(c.held, out)
 		return
 	}
-	if peer.closed && out.kind == data {
+	if peer.closed && out.kind != fin && out.kind != reset {
 		c.meetStranger()
 		return
 	}
@@ -324,7 +338,7 @@ func (c *Conn) transmit(out packet) {
 	} else {
 		net.free = d.next
 	}
-	d.to, d.packet = peer, out
+	d.to, d.frame = peer, out
 	peer.scope.AtRun(peer.arrival, "packet", d)
 }
 
@@ -340,8 +354,8 @@ func (c *Conn) meetStranger() {
 
 // Run delivers the packet.
 func (d *delivery) Run() {
-	c, in, net := d.to, d.packet, d.net
-	d.to, d.packet = nil, packet{}
+	c, in, net := d.to, d.frame, d.net
+	d.to, d.frame = nil, frame{}
 	d.next, net.free = net.free, d
 	if c.closed {
 		return
@@ -354,10 +368,10 @@ func (d *delivery) Run() {
 	default:
 		c.received = net.dc.kernel.Now()
 		if c.receiver == nil {
-			c.early = append(c.early, in.msg)
+			c.early = append(c.early, in)
 			return
 		}
-		c.receiver.Receive(in.msg)
+		c.receiver.receive(in)
 	}
 }
 

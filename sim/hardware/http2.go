@@ -2,27 +2,6 @@ package hardware
 
 import "slices"
 
-// frame is what a Transport and a Server say to each other over a Conn, as HTTP/2 does: many requests and streams on
-// one connection.
-type frame struct {
-	kind    frameKind
-	id      uint32
-	payload any
-	err     error
-}
-
-type frameKind uint8
-
-const (
-	request   frameKind = iota // from the client
-	cancelled                  // from the client: RST_STREAM
-	message                    // from the server: one of several
-	reply                      // from the server: the last
-	ping
-	pong
-	goAway // from the server: no new requests on this connection
-)
-
 // open holds what is under way on a connection, each with its id beside it: the watches of a connection are many, and
 // an answer to the latest request should not have to look into them.
 type open[T any] []numbered[T]
@@ -83,9 +62,9 @@ type Call struct {
 	Request any
 
 	conn     *serverConn
+	id       uint32
 	done     bool
 	onCancel func()
-	answer   frame // its id is the call's; it is sent once
 }
 
 // Serve opens a port and calls handler, in the process's scope, for each request. Errors: ErrAddressInUse.
@@ -103,9 +82,9 @@ func (s *Server) accept(conn *Conn) {
 	sc := &serverConn{server: s, conn: conn}
 	s.conns = append(s.conns, sc)
 	conn.OnClose(func(error) { sc.end() })
-	conn.Receive(sc)
+	conn.deliverTo(sc)
 	if s.draining {
-		conn.Send(&frame{kind: goAway})
+		conn.send(frame{kind: goAway})
 	}
 }
 
@@ -130,7 +109,7 @@ func (s *Server) Drain() {
 	s.draining = true
 	s.listener.Close()
 	for _, sc := range s.conns {
-		sc.conn.Send(&frame{kind: goAway})
+		sc.conn.send(frame{kind: goAway})
 	}
 }
 
@@ -143,12 +122,10 @@ func (s *Server) Close() {
 	}
 }
 
-// Receive takes a frame.
-func (sc *serverConn) Receive(msg any) {
-	f := msg.(*frame)
+func (sc *serverConn) receive(f frame) {
 	switch f.kind {
 	case request:
-		call := &Call{Request: f.payload, conn: sc, answer: frame{kind: reply, id: f.id}}
+		call := &Call{Request: f.payload, conn: sc, id: f.id}
 		sc.calls.add(f.id, call)
 		sc.server.handler(call)
 	case cancelled:
@@ -156,7 +133,7 @@ func (sc *serverConn) Receive(msg any) {
 			call.abandon()
 		}
 	case ping:
-		sc.conn.Send(&frame{kind: pong})
+		sc.conn.send(frame{kind: pong})
 	}
 }
 
@@ -201,14 +178,13 @@ func (c *Call) end(payload any, err error) {
 		return
 	}
 	c.done = true
-	c.conn.calls.take(c.answer.id)
-	c.answer.payload, c.answer.err = payload, err
-	c.conn.conn.Send(&c.answer)
+	c.conn.calls.take(c.id)
+	c.conn.conn.send(frame{kind: reply, id: c.id, payload: payload, err: err})
 }
 
 // Send sends one message of a stream; Reply or Fail ends the stream.
 func (c *Call) Send(payload any) {
 	if !c.done {
-		c.conn.conn.Send(&frame{kind: message, id: c.answer.id, payload: payload})
+		c.conn.conn.send(frame{kind: message, id: c.id, payload: payload})
 	}
 }

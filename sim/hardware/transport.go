@@ -83,11 +83,12 @@ func (s *streaming) Ended(_ any, err error) { s.ended(err) }
 
 // Exchange is a request or stream under way at the client. Its deadline runs the exchange itself.
 type Exchange struct {
-	host   *clientHost
-	conn   *clientConn // nil: waiting for one
-	asked  frame       // sent once
-	caller Caller      // nil: ended, nothing is called any more
-	timer  sim.Timer
+	host    *clientHost
+	conn    *clientConn // nil: waiting for one
+	id      uint32
+	payload any    // until it is sent
+	caller  Caller // nil: ended, nothing is called any more
+	timer   sim.Timer
 }
 
 func (t *Transport) host(addr string) *clientHost {
@@ -112,7 +113,7 @@ func (t *Transport) host(addr string) *clientHost {
 // Cancel.
 func (t *Transport) Begin(addr string, req any, caller Caller) *Exchange {
 	h := t.host(addr)
-	x := &Exchange{host: h, asked: frame{kind: request, payload: req}, caller: caller}
+	x := &Exchange{host: h, payload: req, caller: caller}
 	if h.current != nil {
 		h.current.send(x)
 	} else {
@@ -198,7 +199,7 @@ func (h *clientHost) adopt(conn *Conn) {
 	cc := &clientConn{host: h, conn: conn, readIdle: config.ReadIdle, pingTimeout: config.PingTimeout}
 	h.current = cc
 	conn.OnClose(func(err error) { cc.end(err) })
-	conn.Receive(cc)
+	conn.deliverTo(cc)
 	cc.health = conn.scope.AfterRun(cc.readIdle, "read idle", cc)
 	waiting := h.waiting
 	h.waiting = nil
@@ -209,14 +210,13 @@ func (h *clientHost) adopt(conn *Conn) {
 
 func (cc *clientConn) send(call *Exchange) {
 	cc.lastID++
-	call.conn, call.asked.id = cc, cc.lastID
-	cc.calls.add(call.asked.id, call)
-	cc.conn.Send(&call.asked)
+	call.conn, call.id = cc, cc.lastID
+	cc.calls.add(call.id, call)
+	cc.conn.send(frame{kind: request, id: call.id, payload: call.payload})
+	call.payload = nil
 }
 
-// Receive takes a frame.
-func (cc *clientConn) Receive(msg any) {
-	f := msg.(*frame)
+func (cc *clientConn) receive(f frame) {
 	switch f.kind {
 	case message:
 		if i := cc.calls.find(f.id); i >= 0 {
@@ -257,7 +257,7 @@ func (cc *clientConn) Run() {
 		cc.end(ErrConnectionLost)
 	default:
 		cc.pinged = true
-		cc.conn.Send(&frame{kind: ping})
+		cc.conn.send(frame{kind: ping})
 		cc.health = conn.scope.AfterRun(cc.pingTimeout, "ping", cc)
 	}
 }
@@ -301,8 +301,8 @@ func (x *Exchange) Cancel() {
 		x.host.stopWaiting(x)
 		return
 	}
-	if x.conn.calls.take(x.asked.id) != nil {
-		x.conn.conn.Send(&frame{kind: cancelled, id: x.asked.id})
+	if x.conn.calls.take(x.id) != nil {
+		x.conn.conn.send(frame{kind: cancelled, id: x.id})
 	}
 }
 
