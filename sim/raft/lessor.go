@@ -127,7 +127,7 @@ func (l *lessor) timeToLive(r *LeaseTimeToLiveRequest) (any, error) {
 	response.GrantedTTL = lease.TTL
 	response.TTL = int64(l.expiry[r.ID].Sub(s.kernel.Now()) / time.Second)
 	if r.Keys {
-		for _, key := range lease.Keys() {
+		for _, key := range s.store.LeaseKeys(lease) {
 			response.Keys = append(response.Keys, []byte(key))
 		}
 	}

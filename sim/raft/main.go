@@ -205,17 +205,16 @@ func (s *Server) forceNewCluster() {
 	if etcdraft.IsEmptyHardState(*state) {
 		return
 	}
-	keep := int(state.Commit) - int(s.raftLog.first) + 1
-	if keep < len(s.raftLog.entries) {
-		s.log.info("discarding uncommitted WAL entries entries:%d", len(s.raftLog.entries)-keep)
-		s.raftLog.entries = s.raftLog.entries[:max(keep, 0):max(keep, 0)]
+	if last := s.raftLog.last(); state.Commit < last {
+		s.log.info("discarding uncommitted WAL entries entries:%d", last-state.Commit)
+		s.raftLog.truncate(state.Commit + 1)
 	}
 	members := map[uint64]bool{s.id: true}
 	for id := range s.cluster.members { // any order: into a set
 		members[id] = true
 	}
-	for i := range s.raftLog.entries {
-		e, cc := &s.raftLog.entries[i], &pb.ConfChange{}
+	for i := s.raftLog.first; i < s.raftLog.next; i++ {
+		e, cc := s.raftLog.at(i), &pb.ConfChange{}
 		if e.Type == pb.EntryConfChange && cc.Unmarshal(e.Data) == nil {
 			members[cc.NodeID] = cc.Type != pb.ConfChangeRemoveNode
 		}
@@ -238,14 +237,15 @@ func (s *Server) forceNewCluster() {
 	s.raftLog.append(added)
 	state.Commit = s.raftLog.last()
 	s.committed = s.raftLog.last()
-	s.wal.rewrite(&walMetadata{s.id, s.cluster.id}, s.raftLog.entries, *state)
+	s.wal.rewrite(&walMetadata{s.id, s.cluster.id}, s.raftLog.slice(s.raftLog.first, s.raftLog.next),
+		*state)
 	s.log.info("forcing restart member cluster-id:%x local-member-id:%x commit-index:%d", s.cluster.id, s.id, s.committed)
 }
 
 // start opens the ports and starts raft.
 func (s *Server) start(content walContent, bootstrap bool) (err error) {
 	s.peers.server, s.peers.byID, s.peers.wire = s, map[uint64]*peer{}, wireOf(s.kernel)
-	s.proposals = proposals{server: s, waiting: map[uint64]*proposal{}}
+	s.proposals = proposals{server: s}
 	s.entries = entriesOf(s.kernel)
 	s.onSynced = s.synced
 	s.reads.server, s.watches.server, s.serving.server = s, s, s

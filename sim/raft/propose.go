@@ -2,6 +2,7 @@ package raft
 
 import (
 	"encoding/binary"
+	"sort"
 	"time"
 
 	etcdraft "go.etcd.io/raft/v3"
@@ -14,8 +15,7 @@ import (
 // processInternalRaftRequestOnce.
 type proposals struct {
 	server   *Server
-	waiting  map[uint64]*proposal
-	order    []deadline  // of all that were made; those of answered ones are dropped when they are due
+	order    []pending   // by ID and deadline, which is the order of their starts; answered ones go when they are due
 	noLeader []*proposal // not given to raft yet: node.Propose blocks while there is no leader
 	timer    sim.Timer
 	lastID   uint64
@@ -29,10 +29,11 @@ type proposal struct {
 	to    answerer
 }
 
-// deadline remembers a proposal by name, so that an answered one does not live on until its time would have been over.
-type deadline struct {
-	id    uint64
-	start sim.Time
+// pending is the place of a proposal in the order. It does not hold on to one that is answered.
+type pending struct {
+	id       uint64
+	start    sim.Time
+	proposal *proposal // nil: answered
 }
 
 // nobody waits for the outcome.
@@ -78,8 +79,7 @@ func (s *Server) proposeConfChange(cc *pb.ConfChange, to answerer) {
 func (p *proposals) add(x *proposal) {
 	s := p.server
 	x.start = s.kernel.Now()
-	p.waiting[x.id] = x
-	p.order = append(p.order, deadline{x.id, x.start})
+	p.order = append(p.order, pending{x.id, x.start, x})
 	if !p.timer.Pending() {
 		p.timer = s.scope.AfterRun(s.config.requestTimeout(), "request time-out", p)
 	}
@@ -120,7 +120,7 @@ func (p *proposals) release() {
 				p.noLeader = append(blocked[i:], p.noLeader...)
 				return
 			}
-			if p.waiting[x.id] == x {
+			if p.waits(x.id) {
 				p.give(x)
 			}
 		}
@@ -128,23 +128,39 @@ func (p *proposals) release() {
 }
 
 // waits reports whether somebody waits for the proposal.
-func (p *proposals) waits(id uint64) bool { return p.waiting[id] != nil }
+func (p *proposals) waits(id uint64) bool {
+	place := p.find(id)
+	return place != nil && place.proposal != nil
+}
+
+// find returns the place of a proposal, nil if it is not this member's or its time is over. The IDs of a member grow.
+func (p *proposals) find(id uint64) *pending {
+	if n := len(p.order); n == 0 || id < p.order[0].id || id > p.order[n-1].id {
+		return nil
+	}
+	i := sort.Search(len(p.order), func(i int) bool { return p.order[i].id >= id })
+	if p.order[i].id != id {
+		return nil
+	}
+	return &p.order[i]
+}
 
 // finish answers who waits for the proposal, if anybody.
 func (p *proposals) finish(id uint64, o outcome) {
-	x := p.waiting[id]
-	if x == nil {
+	place := p.find(id)
+	if place == nil || place.proposal == nil {
 		return
 	}
-	delete(p.waiting, id)
-	x.to.answer(o.response, o.err)
+	to := place.proposal.to
+	place.proposal = nil
+	to.answer(o.response, o.err)
 }
 
 // Run ends what has waited too long.
 func (p *proposals) Run() {
 	s := p.server
 	for len(p.order) > 0 {
-		if x := p.waiting[p.order[0].id]; x != nil {
+		if x := p.order[0].proposal; x != nil {
 			left := s.config.requestTimeout() - s.kernel.Now().Sub(x.start)
 			if left > 0 {
 				p.timer = s.scope.AfterRun(left, "request time-out", p)

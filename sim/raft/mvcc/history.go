@@ -131,6 +131,9 @@ func (v *Versions) version(kv *KeyValue) *KeyValue {
 	}
 	made := new(KeyValue)
 	*made = *kv
+	if kv.Version == 1 { // all versions share the key: it is not to hold on to what came with the first
+		made.Key = bytes.Clone(kv.Key)
+	}
 	return made
 }
 

@@ -6,17 +6,28 @@ import "sort"
 // leader's to say.
 type Lease struct {
 	ID   int64
-	TTL  int64 // seconds, as granted
-	keys map[string]struct{}
+	TTL  int64  // seconds, as granted
+	used bool   // a key was put on it:
+	low  string // none before,
+	high string // and none after
 }
 
-// Keys returns the keys on the lease, sorted.
-func (l *Lease) Keys() []string {
-	keys := make([]string, 0, len(l.keys))
-	for key := range l.keys { // any order: sorted below
-		keys = append(keys, key)
+// LeaseKeys returns the keys on a lease, sorted. They are looked for among all keys between the first and the last that
+// ever were put on it: Kubernetes hangs its events on leases, by the ten thousand, and never asks for them before the
+// lease ends.
+func (s *Store) LeaseKeys(l *Lease) (keys []string) {
+	if !l.used {
+		return nil
 	}
-	sort.Strings(keys)
+	s.tree.Ascend(l.low, func(key string, kv *KeyValue) bool {
+		if key > l.high {
+			return false
+		}
+		if kv.Lease == l.ID {
+			keys = append(keys, key)
+		}
+		return true
+	})
 	return keys
 }
 
@@ -37,7 +48,7 @@ func (s *Store) Leases() []*Lease {
 
 // Grant makes a lease; the ID must be free.
 func (s *Store) Grant(id, ttl int64) *Lease {
-	l := &Lease{ID: id, TTL: ttl, keys: map[string]struct{}{}}
+	l := &Lease{ID: id, TTL: ttl}
 	s.leases.byID[id] = l
 	return l
 }
@@ -49,7 +60,7 @@ func (s *Store) Revoke(id int64) bool {
 		return false
 	}
 	txn := s.Write()
-	for _, key := range l.Keys() {
+	for _, key := range s.LeaseKeys(l) {
 		txn.DeleteRange([]byte(key), nil)
 	}
 	txn.End()
@@ -57,17 +68,14 @@ func (s *Store) Revoke(id int64) bool {
 	return true
 }
 
+// attach notes that a key was put on a lease.
 func (l *leases) attach(id int64, key string) {
-	if lease := l.byID[id]; lease != nil {
-		lease.keys[key] = struct{}{}
-	}
-}
-
-func (l *leases) detach(id int64, key string) {
-	if id == 0 {
-		return
-	}
-	if lease := l.byID[id]; lease != nil {
-		delete(lease.keys, key)
+	lease := l.byID[id]
+	switch {
+	case lease == nil:
+	case !lease.used:
+		lease.used, lease.low, lease.high = true, key, key
+	default:
+		lease.low, lease.high = min(lease.low, key), max(lease.high, key)
 	}
 }

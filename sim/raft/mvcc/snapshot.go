@@ -61,6 +61,7 @@ func (s *Store) Restore(p *Snapshot) {
 func (s *Store) load(p *Snapshot) {
 	s.tree, s.history = p.tree.Copy(), p.history.copied()
 	s.revision, s.compacted, s.size = p.revision, p.compacted, p.size
+	s.looked = nil
 	s.leases.byID = map[int64]*Lease{}
 	for _, l := range p.leases {
 		s.Grant(l.ID, l.TTL)

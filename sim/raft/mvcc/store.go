@@ -21,8 +21,9 @@ var ErrFutureRev = errors.New("mvcc: required revision is a future revision")
 // copied on write, the history only grows) and compaction a cut.
 type Store struct {
 	tree      *btree.Map[string, *KeyValue]
-	history   history  // of revisions >= compacted
-	pending   []change // of the transaction that is under way
+	history   history   // of revisions >= compacted
+	pending   []change  // of the transaction that is under way
+	looked    *KeyValue // what was looked up last, if nothing was changed since: a transaction compares what it then puts
 	revision  int64
 	compacted int64 // the newest compaction, 0: none
 	size      sizes
@@ -57,8 +58,10 @@ func (s *Store) Len() int { return s.tree.Len() }
 
 // Get returns the newest version of a key, nil if there is none.
 func (s *Store) Get(key []byte) *KeyValue {
-	kv, _ := s.tree.Get(view(key))
-	return kv
+	if s.looked == nil || s.looked.Name() != view(key) {
+		s.looked, _ = s.tree.Get(view(key))
+	}
+	return s.looked
 }
 
 // Each calls fn for the newest version of each key with the prefix, in order, until fn returns false.

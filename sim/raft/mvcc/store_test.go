@@ -252,7 +252,7 @@ func TestLeasesTakeTheirKeysAlong(t *testing.T) {
 	txn.Put([]byte("b"), []byte("2"), 0) // without the lease
 	txn.End()
 	s = s.Snapshot().Store()
-	assert.Equal(t, []string{"a"}, s.Lease(7).Keys())
+	assert.Equal(t, []string{"a"}, s.LeaseKeys(s.Lease(7)))
 	assert.True(t, s.Revoke(7))
 	assert.Nil(t, s.Get([]byte("a")))
 	assert.NotNil(t, s.Get([]byte("b")))

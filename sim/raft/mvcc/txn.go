@@ -45,7 +45,7 @@ func (t *Txn) Range(key, end []byte, o RangeOptions) ([]*KeyValue, int64, error)
 func (t *Txn) Put(key, value []byte, lease int64) (prev *KeyValue) {
 	s := t.store
 	next := KeyValue{Key: key, Value: value, ModRevision: s.revision + 1, Lease: lease}
-	prev, _ = s.tree.Get(view(key))
+	prev = s.Get(key)
 	if prev != nil {
 		next.Key = prev.Key // so that versions, and the tree, share one
 		next.CreateRevision, next.Version = prev.CreateRevision, prev.Version+1
@@ -54,9 +54,6 @@ func (t *Txn) Put(key, value []byte, lease int64) (prev *KeyValue) {
 	}
 	kv := s.record(next, prev)
 	s.tree.Set(view(kv.Key), kv)
-	if prev != nil && prev.Lease != lease {
-		s.leases.detach(prev.Lease, view(key))
-	}
 	if lease != 0 && (prev == nil || prev.Lease != lease) {
 		s.leases.attach(lease, view(kv.Key))
 	}
@@ -66,6 +63,7 @@ func (t *Txn) Put(key, value []byte, lease int64) (prev *KeyValue) {
 // record adds a change to the history and returns its version.
 func (s *Store) record(next KeyValue, prev *KeyValue) *KeyValue {
 	kv := s.history.add(next, prev)
+	s.looked = nil
 	s.pending = append(s.pending, change{kv, prev})
 	s.size.add(kv)
 	return kv
@@ -78,7 +76,6 @@ func (t *Txn) DeleteRange(key, end []byte) (deleted []*KeyValue) {
 	for _, prev := range deleted {
 		s.record(KeyValue{Key: prev.Key, ModRevision: s.revision + 1}, prev)
 		s.tree.Delete(view(prev.Key))
-		s.leases.detach(prev.Lease, view(prev.Key))
 	}
 	return deleted
 }
