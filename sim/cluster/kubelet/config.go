@@ -44,6 +44,8 @@ type config struct {
 	shutdownGrace      time.Duration
 	shutdownCritical   time.Duration
 	crashLoopMax       time.Duration
+	api                requestLimit
+	events             requestLimit
 	statusReportSet    bool
 	registerTaintTexts []string
 	labelText          string
@@ -60,6 +62,8 @@ func defaultConfig(release *api.Release) config {
 		fileCheck:     20 * time.Second,
 		maxPods:       110,
 		crashLoopMax:  5 * time.Minute, // MaxCrashLoopBackOff, pkg/kubelet/kubelet.go
+		api:           defaultLimit(release.Minor),
+		events:        defaultLimit(release.Minor),
 	}
 }
 
@@ -78,12 +82,16 @@ func (c *config) flags(minor int) *controlplane.Flags {
 	f.DurationVar(&c.syncFrequency, "sync-frequency", c.syncFrequency, "")
 	f.DurationVar(&c.fileCheck, "file-check-frequency", c.fileCheck, "")
 	f.Int64Var(&c.maxPods, "max-pods", c.maxPods, "")
+	f.Int32Var(&c.api.qps, "kube-api-qps", c.api.qps, "")
+	f.Int32Var(&c.api.burst, "kube-api-burst", c.api.burst, "")
+	f.Int32Var(&c.events.qps, "event-qps", c.events.qps, "")
+	f.Int32Var(&c.events.burst, "event-burst", c.events.burst, "")
 	f.Accept("address", "anonymous-auth", "authentication-token-webhook", "authorization-mode", "bootstrap-kubeconfig",
 		"cert-dir", "cgroup-driver", "cgroup-root", "cgroups-per-qos", "client-ca-file", "cloud-provider", "cluster-dns",
 		"cluster-domain", "container-runtime-endpoint", "cpu-manager-policy", "enforce-node-allocatable",
-		"event-qps", "eviction-hard", "eviction-soft", "eviction-minimum-reclaim", "fail-swap-on", "feature-gates",
+		"eviction-hard", "eviction-soft", "eviction-minimum-reclaim", "fail-swap-on", "feature-gates",
 		"hairpin-mode", "healthz-bind-address", "healthz-port", "http-check-frequency", "image-gc-high-threshold",
-		"image-gc-low-threshold", "image-service-endpoint", "kube-api-burst", "kube-api-qps", "kube-reserved",
+		"image-gc-low-threshold", "image-service-endpoint", "kube-reserved",
 		"kubelet-cgroups", "log-file", "logging-format", "manifest-url", "minimum-image-ttl-duration", "port",
 		"read-only-port",
 		"reserved-cpus", "resolv-conf", "root-dir", "rotate-certificates", "rotate-server-certificates", "runtime-cgroups",
@@ -118,6 +126,10 @@ type fileConfig struct {
 	RegisterWithTaints              []corev1.Taint    `json:"registerWithTaints"`
 	RegisterNode                    *bool             `json:"registerNode"`
 	CrashLoopBackOff                *crashLoopBackOff `json:"crashLoopBackOff"`
+	KubeAPIQPS                      *int32            `json:"kubeAPIQPS"`
+	KubeAPIBurst                    int32             `json:"kubeAPIBurst"`
+	EventRecordQPS                  *int32            `json:"eventRecordQPS"`
+	EventBurst                      int32             `json:"eventBurst"`
 }
 
 type crashLoopBackOff struct {
@@ -180,6 +192,9 @@ func (c *config) load(p *hardware.Process, argv []string, minor int) error {
 			return err
 		}
 	}
+	if err := c.validate(); err != nil {
+		return err
+	}
 	// An update frequency that was set makes the report frequency equal to it (SetDefaults_KubeletConfiguration).
 	if c.statusUpdate != 10*time.Second && !c.statusReportSet {
 		c.statusReport = c.statusUpdate
@@ -217,6 +232,8 @@ func (c *config) readFile(p *hardware.Process) error {
 	if file.RegisterNode != nil {
 		c.registerNode = *file.RegisterNode
 	}
+	c.api.read(file.KubeAPIQPS, file.KubeAPIBurst)
+	c.events.read(file.EventRecordQPS, file.EventBurst)
 	if file.NodeLeaseDurationSeconds > 0 {
 		c.leaseDuration = time.Duration(file.NodeLeaseDurationSeconds) * time.Second
 	}

@@ -40,6 +40,8 @@ type Kubelet struct {
 	client  api.Client
 	runtime *containerd.Runtime
 	events  *controlplane.Recorder
+	// The client without a rate limit.
+	heartbeat api.Client
 
 	nodes *controlplane.Informer[*corev1.Node]
 	pods  *controlplane.Informer[*corev1.Pod]
@@ -81,7 +83,6 @@ func Main(p *hardware.Process, argv []string, options Options) {
 		return
 	}
 	kl.began = kl.kernel.Now()
-	kl.events = controlplane.NewRecorder(kl.client, "kubelet").On(kl.config.nodeName, kl.machine.Clock().Now)
 	kl.crashes = newBackoff(backOffPeriod, kl.config.crashLoopMax, kl.crashResetAfter())
 	kl.pulls = newBackoff(backOffPeriod, 5*time.Minute, 10*time.Minute)
 	kl.draft = draftOf(kl)
@@ -101,16 +102,14 @@ func Main(p *hardware.Process, argv []string, options Options) {
 
 func (kl *Kubelet) connect() error {
 	if kl.options.Client != nil {
-		kl.client = kl.options.Client(kl.process)
-		return nil
+		return kl.useClient(kl.options.Client(kl.process))
 	}
 	config, err := controlplane.ReadKubeconfig(kl.process, kl.config.kubeconfig)
 	if err != nil {
 		return err
 	}
 	config.UserAgent = "kubelet/" + kl.options.Release.Version()
-	kl.client = controlplane.NewClient(kl.process, config)
-	return nil
+	return kl.useClient(controlplane.NewClient(kl.process, config))
 }
 
 // crashResetAfter: a container that ran that long begins anew (client-go flowcontrol hasExpired: 2 x max; fixed 10

@@ -76,7 +76,7 @@ func (c *leaseController) update(orEnsure bool) {
 	if c.answered == nil {
 		c.answered = c.updated
 	}
-	c.kl.client.Start(&renewal.request, c.answered)
+	c.kl.heartbeat.Start(&renewal.request, c.answered)
 }
 
 func (c *leaseController) updated(answer *api.Response, err error) {
@@ -111,7 +111,7 @@ func (c *leaseController) reread(orEnsure bool) {
 }
 
 func (c *leaseController) get(done func(*coordinationv1.Lease, error)) {
-	c.kl.client.Start(&api.Request{Verb: api.Get, Resource: api.Leases, Namespace: nodeLeaseNamespace,
+	c.kl.heartbeat.Start(&api.Request{Verb: api.Get, Resource: api.Leases, Namespace: nodeLeaseNamespace,
 		Name: c.kl.config.nodeName, Within: c.timeout}, func(answer *api.Response, err error) {
 		if err != nil {
 			done(nil, err)
@@ -144,7 +144,7 @@ func (c *leaseController) ensureLater() {
 // create makes the lease, owned by the Node. Without the Node it is left for the next round
 // (pkg/kubelet/util/nodelease.go).
 func (c *leaseController) create() {
-	c.kl.client.Start(&api.Request{Verb: api.Get, Resource: api.Nodes, Name: c.kl.config.nodeName, Within: c.timeout},
+	c.kl.heartbeat.Start(&api.Request{Verb: api.Get, Resource: api.Nodes, Name: c.kl.config.nodeName, Within: c.timeout},
 		func(answer *api.Response, err error) {
 			if err != nil {
 				c.next()
@@ -162,8 +162,8 @@ func (c *leaseController) createFor(node *corev1.Node) {
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}}},
 		Spec: coordinationv1.LeaseSpec{HolderIdentity: &node.Name, LeaseDurationSeconds: &seconds, RenewTime: &renewed},
 	}
-	c.kl.client.Start(&api.Request{Verb: api.Create, Resource: api.Leases, Namespace: nodeLeaseNamespace, Name: lease.Name,
-		Object: lease, Within: c.timeout}, func(answer *api.Response, err error) {
+	c.kl.heartbeat.Start(&api.Request{Verb: api.Create, Resource: api.Leases, Namespace: nodeLeaseNamespace,
+		Name: lease.Name, Object: lease, Within: c.timeout}, func(answer *api.Response, err error) {
 		if err != nil {
 			c.ensureLater()
 			return

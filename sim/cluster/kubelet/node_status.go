@@ -193,7 +193,7 @@ func (n *nodeStatus) retry(try int) {
 		return
 	}
 	n.posting = true
-	n.kl.client.Start(&api.Request{Verb: api.Get, Resource: api.Nodes, Name: n.kl.config.nodeName,
+	n.kl.heartbeat.Start(&api.Request{Verb: api.Get, Resource: api.Nodes, Name: n.kl.config.nodeName,
 		Within: heartbeatTimeout},
 		func(answer *api.Response, err error) {
 			if err != nil {
@@ -219,7 +219,7 @@ func (n *nodeStatus) tryUpdate(current *corev1.Node, try int) {
 	n.posting = true
 	node := *current
 	node.Status = *status
-	n.kl.client.Start(&api.Request{Verb: api.Update, Resource: api.Nodes, Subresource: "status", Name: node.Name,
+	n.kl.heartbeat.Start(&api.Request{Verb: api.Update, Resource: api.Nodes, Subresource: "status", Name: node.Name,
 		Object: &node, Within: heartbeatTimeout}, func(answer *api.Response, err error) {
 		if err != nil {
 			n.retry(try + 1)
