@@ -49,7 +49,9 @@ type Recorder struct {
 	component string
 	host      string
 	random    *sim.Stream
-	queue     []*pendingEvent
+	first     *pendingEvent // of the queue
+	last      *pendingEvent
+	queued    int
 	known     map[uint64]*knownEvent // by hash of the key
 	order     []*knownEvent          // oldest first
 	spam      map[spamKey]sim.Time
@@ -94,6 +96,7 @@ type pendingEvent struct {
 	patch   bool // count it up instead of creating it
 	tries   int
 	cause   sim.EventID
+	next    *pendingEvent
 }
 
 // NewRecorder makes a recorder that reports as that component.
@@ -139,17 +142,20 @@ func (r *Recorder) enqueue(e *Event, cause sim.EventID) {
 	}
 	key := eventKey{resource: e.Resource, uid: e.Object.GetUID(), namespace: e.Object.GetNamespace(),
 		name: e.Object.GetName(), eventType: e.Type, reason: e.Reason, message: e.Message}
-	if len(r.queue) >= eventQueue || r.isSpam(spamKey{e.Resource.GVK.Kind, key.namespace, key.name}) {
+	if r.queued >= eventQueue || r.isSpam(spamKey{e.Resource.GVK.Kind, key.namespace, key.name}) {
 		return
 	}
 	now := r.now()
 	known, patch := r.remember(&key, now.UnixNano())
 	known.count++
-	r.queue = append(r.queue, &pendingEvent{known: known, version: e.Object.GetResourceVersion(),
-		stamp: metav1.NewTime(now.Truncate(time.Second)), count: known.count, patch: patch, cause: cause})
-	if len(r.queue) == 1 {
-		r.send()
+	pending := &pendingEvent{known: known, version: e.Object.GetResourceVersion(),
+		stamp: metav1.NewTime(now.Truncate(time.Second)), count: known.count, patch: patch, cause: cause}
+	if r.queued++; r.queued > 1 {
+		r.last.next, r.last = pending, pending
+		return
 	}
+	r.first, r.last = pending, pending
+	r.send()
 }
 
 // remember returns what is known of the event, and whether it was known.
@@ -231,7 +237,7 @@ func (r *Recorder) isSpam(key spamKey) bool {
 
 // send writes the first event of the queue.
 func (r *Recorder) send() {
-	e := r.queue[0]
+	e := r.first
 	e.tries++
 	request := &api.Request{Verb: api.Create, Resource: api.Events, Namespace: e.namespace()}
 	if e.patch {
@@ -263,9 +269,8 @@ func (r *Recorder) sent(e *pendingEvent, err error) {
 		r.client.Scope().After(wait, "event", r.send)
 		return
 	}
-	r.queue[0] = nil
-	r.queue = r.queue[1:]
-	if len(r.queue) > 0 {
+	r.first = e.next
+	if r.queued--; r.queued > 0 {
 		r.send()
 	}
 }

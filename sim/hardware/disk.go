@@ -2,6 +2,7 @@ package hardware
 
 import (
 	"errors"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -255,7 +256,7 @@ func (d *Disk) SyncAll() {
 		f.synced = f.content
 	}
 	for _, l := range d.logs { // any order: each log by itself
-		l.synced = len(l.records)
+		l.synced = l.length
 	}
 }
 
@@ -324,17 +325,20 @@ func (d *Disk) crash() {
 		}
 	}
 	for _, l := range d.logs { // any order: each log by itself
-		l.records = l.records[:l.synced:l.synced]
+		l.set(l.Records()[:l.synced])
 	}
 }
 
 // Log is a file that records are appended to: a write-ahead log. Records are immutable.
 type Log struct {
 	disk    *Disk
-	records []any
+	parts   [][]any // of logPart records or what Replace gave: a log grows long, and growing moves none of it
+	length  int
 	synced  int
 	dropped int // counts drops, so that a sync that was under way does not resurrect
 }
+
+const logPart = 512
 
 // OpenLog returns the log of that path, creating it if needed.
 func (d *Disk) OpenLog(path string) *Log {
@@ -354,27 +358,37 @@ func (l *Log) Append(record any) error {
 	if l.disk.full {
 		return ErrNoSpace
 	}
-	l.records = append(l.records, record)
+	last := len(l.parts) - 1
+	if last < 0 || len(l.parts[last]) == cap(l.parts[last]) {
+		l.parts = append(l.parts, make([]any, 0, logPart))
+		last++
+	}
+	l.parts[last] = append(l.parts[last], record)
+	l.length++
 	return nil
 }
 
 // Sync makes all records that are there now survive a crash, then calls done in scope s.
 func (l *Log) Sync(s *sim.Scope, done func()) {
-	l.disk.begin(fsync{log: l, records: len(l.records), drops: l.dropped, scope: s, done: done})
+	l.disk.begin(fsync{log: l, records: l.length, drops: l.dropped, scope: s, done: done})
 }
 
-// Records returns what the log holds now. The slice must not be changed.
-func (l *Log) Records() []any { return l.records }
+// Records returns what the log holds now.
+func (l *Log) Records() []any { return slices.Concat(l.parts...) }
+
+func (l *Log) set(records []any) {
+	l.parts, l.length = [][]any{slices.Clip(records)}, len(records)
+}
 
 // Replace sets the whole content, as a program does that writes a new segment and releases the old ones. It counts as
 // synced as far as the old content was: give it only what was synced before.
 func (l *Log) Replace(records []any) {
 	l.dropped++
-	l.records = records
-	l.synced = len(records)
+	l.set(records)
+	l.synced = l.length
 }
 
 func (l *Log) drop() {
 	l.dropped++
-	l.records, l.synced = nil, 0
+	l.parts, l.length, l.synced = nil, 0, 0
 }
