@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
+	"github.com/cespare/xxhash/v2"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"ksim/sim"
 	"ksim/sim/api/defaults"
@@ -105,8 +109,13 @@ func Decode(r *Resource, value []byte, modRevision int64) (Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.Unmarshal(raw); err != nil {
-		return nil, err
+	if e, ok := obj.(*corev1.Event); !ok || !decodeEvent(e, raw) {
+		if ok {
+			*e = corev1.Event{}
+		}
+		if err := m.Unmarshal(raw); err != nil {
+			return nil, err
+		}
 	}
 	identify(r, obj, modRevision)
 	return obj, nil
@@ -148,7 +157,9 @@ func rawMessage(r *Resource, value []byte) ([]byte, error) {
 // Codec decodes stored values once for everybody: the API servers of a simulation share it, and share the objects that
 // it returns. It holds no state of the cluster: every answer is the one that the bytes give, whoever asked before.
 type Codec struct {
-	decoded []decoded // the slot of a revision is its remainder; a newer revision takes an older one's slot
+	decoded   []decoded      // the slot of a revision is its remainder; a newer revision takes an older one's slot
+	siblings  [1 << 9]Stored // pods by what their names begin with: the last one made of a template
+	labelSets [1 << 10]labelSet
 }
 
 type decoded struct {
@@ -186,9 +197,18 @@ func (c *Codec) DecodeAfter(r *Resource, value []byte, modRevision int64, before
 	if d.revision == modRevision && sameBytes(d.value, value) {
 		return d.object, nil
 	}
-	obj, err := decodeAfter(r, value, modRevision, before)
+	var sibling *Stored
+	if before.Object == nil && r == Pods {
+		if sibling = c.sibling(value); sibling != nil {
+			before = *sibling
+		}
+	}
+	obj, err := c.decodeAfter(r, value, modRevision, before)
 	if err != nil {
 		return nil, err
+	}
+	if sibling != nil {
+		*sibling = Stored{value, obj}
 	}
 	if modRevision >= d.revision {
 		*d = decoded{modRevision, value, obj}
@@ -196,7 +216,21 @@ func (c *Codec) DecodeAfter(r *Resource, value []byte, modRevision int64, before
 	return obj, nil
 }
 
-func decodeAfter(r *Resource, value []byte, modRevision int64, before Stored) (Object, error) {
+// sibling returns the place of the last pod whose name was generated as that of the one in value; nil if it was not.
+func (c *Codec) sibling(value []byte) *Stored {
+	f, ok := sectionsOf(Pods, value)
+	if !ok {
+		return nil
+	}
+	if _, rest, ok := cut(f[1]); ok {
+		if generate, _, ok := cut(rest); ok && generate.number == 2 && len(generate.body) > 0 {
+			return &c.siblings[xxhash.Sum64(generate.body)%uint64(len(c.siblings))]
+		}
+	}
+	return nil
+}
+
+func (c *Codec) decodeAfter(r *Resource, value []byte, modRevision int64, before Stored) (Object, error) {
 	var f, was sections
 	ok := inParts(r)
 	if ok {
@@ -211,7 +245,7 @@ func decodeAfter(r *Resource, value []byte, modRevision int64, before Stored) (O
 		return Decode(r, value, modRevision)
 	}
 	obj := r.New()
-	if known, err := assemble(obj, f, before.Object, was); err != nil || !known {
+	if known, err := c.assemble(obj, f, before.Object, was); err != nil || !known {
 		return Decode(r, value, modRevision)
 	}
 	identify(r, obj, modRevision)
@@ -232,4 +266,107 @@ func (c *Codec) slot(revision int64) *decoded {
 // sameBytes compares first by identity: members and API servers mostly share one backing array.
 func sameBytes(a, b []byte) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || bytes.Equal(a, b))
+}
+
+// decodeEvent is Event.Unmarshal that makes no copies of well-known words: Events are most of what is created, and few
+// are looked at.
+func decodeEvent(e *corev1.Event, raw []byte) bool {
+	for last := 0; len(raw) > 0; {
+		var f wireField
+		var ok bool
+		if f, raw, ok = cut(raw); !ok || f.number <= last || !eventField(e, &f) {
+			return false
+		}
+		last = f.number
+	}
+	return true
+}
+
+func eventField(e *corev1.Event, f *wireField) bool {
+	switch f.number {
+	case 1:
+		return f.kind == 2 && e.ObjectMeta.Unmarshal(f.body) == nil
+	case 2:
+		return f.kind == 2 && decodeReference(&e.InvolvedObject, f.body)
+	case 3:
+		e.Reason = known(f.body)
+	case 4:
+		e.Message = string(f.body)
+	case 5:
+		return f.kind == 2 && e.Source.Unmarshal(f.body) == nil
+	case 6:
+		return f.kind == 2 && e.FirstTimestamp.Unmarshal(f.body) == nil
+	case 7:
+		return f.kind == 2 && e.LastTimestamp.Unmarshal(f.body) == nil
+	case 8:
+		e.Count = int32(f.varint())
+		return f.kind == 0
+	case 9:
+		e.Type = known(f.body)
+	case 10:
+		return f.kind == 2 && e.EventTime.Unmarshal(f.body) == nil
+	case 12:
+		e.Action = known(f.body)
+	case 14:
+		e.ReportingController = known(f.body)
+	case 15:
+		e.ReportingInstance = known(f.body)
+	default:
+		return false
+	}
+	return f.kind == 2
+}
+
+func decodeReference(r *corev1.ObjectReference, raw []byte) bool {
+	for len(raw) > 0 {
+		f, rest, ok := cut(raw)
+		if !ok || f.kind != 2 {
+			return false
+		}
+		raw = rest
+		switch f.number {
+		case 1:
+			r.Kind = known(f.body)
+		case 2:
+			r.Namespace = known(f.body)
+		case 3:
+			r.Name = string(f.body)
+		case 4:
+			r.UID = types.UID(f.body)
+		case 5:
+			r.APIVersion = known(f.body)
+		case 6:
+			r.ResourceVersion = string(f.body)
+		case 7:
+			r.FieldPath = string(f.body)
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// known is string(b) without a copy of it for the words that are in most objects.
+func known(b []byte) string {
+	if word, ok := words[string(b)]; ok {
+		return word
+	}
+	return string(b)
+}
+
+var words = tableOf(`True False Unknown Pending Running Succeeded Failed Guaranteed Burstable BestEffort
+	PodScheduled PodReadyToStartContainers Initialized ContainersReady Ready DisruptionTarget
+	ContainersNotReady ContainersNotInitialized PodCompleted PodFailed Unschedulable NodeStatusUnknown
+	KubeletReady KubeletNotReady KubeletHasSufficientMemory KubeletHasNoDiskPressure KubeletHasSufficientPID
+	Pod Node ReplicaSet Deployment StatefulSet DaemonSet Job v1 apps/v1 batch/v1 default kube-system
+	Normal Warning Scheduled FailedScheduling Pulling Pulled Created Started Killing Unhealthy Binding
+	SuccessfulCreate SuccessfulDelete ScalingReplicaSet NodeNotReady TaintManagerEviction
+	default-scheduler kubelet replicaset-controller deployment-controller node-controller`)
+
+func tableOf(text string) map[string]string {
+	table := map[string]string{"": ""}
+	for word := range strings.FieldsSeq(text) {
+		table[word] = word
+	}
+	return table
 }

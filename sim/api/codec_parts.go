@@ -59,39 +59,39 @@ func inParts(r *Resource) bool {
 
 // assemble fills in an object of a kind that is known in parts, sharing with the state before what has the same bytes;
 // known is false if the two are of different kinds.
-func assemble(obj Object, f sections, before Object, was sections) (known bool, err error) {
+func (c *Codec) assemble(obj Object, f sections, before Object, was sections) (known bool, err error) {
 	switch o := obj.(type) {
 	case *coordinationv1.Lease:
 		if b, ok := before.(*coordinationv1.Lease); ok {
 			known = true
-			if err = part(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
-				err = part(&o.Spec, f[2], &b.Spec, was[2])
+			if err = c.meta(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
+				err = partAfter(&o.Spec, f[2], &b.Spec, was[2], differLeaseSpec)
 			}
 		}
 	case *corev1.Pod:
 		if b, ok := before.(*corev1.Pod); ok {
 			known = true
-			if err = part(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
-				err = part(&o.Spec, f[2], &b.Spec, was[2])
+			if err = c.meta(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
+				err = partAfter(&o.Spec, f[2], &b.Spec, was[2], differPodSpec)
 			}
 			if err == nil {
-				err = part(&o.Status, f[3], &b.Status, was[3])
+				err = podStatus(&o.Status, f[3], &b.Status, was[3])
 			}
 		}
 	case *corev1.Node:
 		if b, ok := before.(*corev1.Node); ok {
 			known = true
-			if err = part(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
+			if err = c.meta(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
 				err = part(&o.Spec, f[2], &b.Spec, was[2])
 			}
 			if err == nil {
-				err = part(&o.Status, f[3], &b.Status, was[3])
+				err = partAfter(&o.Status, f[3], &b.Status, was[3], differNodeStatus)
 			}
 		}
 	case *appsv1.ReplicaSet:
 		if b, ok := before.(*appsv1.ReplicaSet); ok {
 			known = true
-			if err = part(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
+			if err = c.meta(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
 				err = part(&o.Spec, f[2], &b.Spec, was[2])
 			}
 			if err == nil {
@@ -101,7 +101,7 @@ func assemble(obj Object, f sections, before Object, was sections) (known bool, 
 	case *appsv1.Deployment:
 		if b, ok := before.(*appsv1.Deployment); ok {
 			known = true
-			if err = part(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
+			if err = c.meta(&o.ObjectMeta, f[1], &b.ObjectMeta, was[1]); err == nil {
 				err = part(&o.Spec, f[2], &b.Spec, was[2])
 			}
 			if err == nil {
@@ -124,6 +124,37 @@ func part[T any, P unmarshaler[T]](dst P, raw []byte, before P, was []byte) erro
 		*dst = *before
 		return nil
 	}
+	return dst.Unmarshal(raw)
+}
+
+// partAfter is part for one of which we know how it usually differs.
+func partAfter[T any, P unmarshaler[T]](dst P, raw []byte, before P, was []byte,
+	differ func(dst, before *T, f, old wireField, nth int) bool) error {
+	if alike(dst, before, raw, was, differ) {
+		return nil
+	}
+	var none T
+	*dst = none
+	return dst.Unmarshal(raw)
+}
+
+func (c *Codec) meta(dst *metav1.ObjectMeta, raw []byte, before *metav1.ObjectMeta, was []byte) error {
+	if c.metaAfter(dst, before, raw, was) {
+		return nil
+	}
+	*dst = metav1.ObjectMeta{}
+	return dst.Unmarshal(raw)
+}
+
+func podStatus(dst *corev1.PodStatus, raw []byte, before *corev1.PodStatus, was []byte) error {
+	if bytes.Equal(raw, was) {
+		*dst = *before
+		return nil
+	}
+	if podStatusAfter(dst, before, raw, was) {
+		return nil
+	}
+	*dst = corev1.PodStatus{}
 	return dst.Unmarshal(raw)
 }
 

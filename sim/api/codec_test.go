@@ -46,8 +46,8 @@ func TestStoredLeaseHasNoResourceVersion(t *testing.T) {
 	assert.Equal(t, "\x1a\x00\"\x00", string(value[len(value)-4:]))
 }
 
-// fill draws an object with something in every field that JSON knows, nested a few levels deep.
-func fill(t *testing.T, r *Resource, seed int64) Object {
+// filled draws an object with something in every field that JSON knows, nested a few levels deep.
+func filled(r *Resource, seed int64) Object {
 	obj := r.New()
 	filler := randfill.NewWithSeed(seed).NilChance(0.3).NumElements(1, 2).MaxDepth(8).Funcs(
 		func(x *metav1.TypeMeta, _ randfill.Continue) {}, // not in protobuf
@@ -70,7 +70,7 @@ func fill(t *testing.T, r *Resource, seed int64) Object {
 func TestEveryResourceComesBackAsItWasStored(t *testing.T) {
 	for _, r := range Resources() {
 		for seed := range int64(3) {
-			obj := fill(t, r, seed)
+			obj := filled(r, seed)
 			if r == StatefulSets {
 				SetDefaults(obj)
 			}
@@ -171,7 +171,7 @@ func TestCodecMakesOfKnownPartsWhatDecodeMakesOfThem(t *testing.T) {
 	for _, r := range []*Resource{Pods, Nodes, Leases, ReplicaSets, Deployments, StatefulSets, Services, Events} {
 		var before Stored
 		for seed := range int64(12) {
-			obj := fill(t, r, seed/3)
+			obj := filled(r, seed/3)
 			obj.SetLabels(map[string]string{"a": strconv.Itoa(int(seed % 2))})
 			value, err := Encode(obj)
 			require.NoError(t, err)

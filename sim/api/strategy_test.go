@@ -17,7 +17,7 @@ import (
 func TestDefaultsAreFilledInOnce(t *testing.T) {
 	for _, r := range Resources() {
 		for seed := range int64(2) {
-			obj := fill(t, r, seed)
+			obj := filled(r, seed)
 			SetDefaults(obj)
 			again := obj.DeepCopyObject().(Object)
 			SetDefaults(again)
@@ -30,7 +30,7 @@ func TestDefaultsAreFilledInOnce(t *testing.T) {
 func TestChecksOnlyLook(t *testing.T) {
 	for _, r := range Resources() {
 		for seed := range int64(3) {
-			obj, old := fill(t, r, seed), fill(t, r, seed+100)
+			obj, old := filled(r, seed), filled(r, seed+100)
 			SetDefaults(obj)
 			SetDefaults(old)
 			before, beforeOld := obj.DeepCopyObject(), old.DeepCopyObject()
@@ -49,7 +49,7 @@ func TestChecksOnlyLook(t *testing.T) {
 func TestAnUpdateThatChangesNothingIsNoNewGeneration(t *testing.T) {
 	for _, r := range Resources() {
 		for seed := range int64(2) {
-			old := fill(t, r, seed)
+			old := filled(r, seed)
 			SetDefaults(old)
 			old.SetGeneration(7)
 			PrepareForUpdate(old, old.DeepCopyObject().(Object), "") // as it would have been stored

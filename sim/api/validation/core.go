@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -296,7 +295,7 @@ func (f *found) updatedSecret(s, old *corev1.Secret) {
 // event: an Event lies in the namespace of what it is about, in default if that has none
 // (pkg/apis/core/validation/events.go).
 func (f *found) event(e *corev1.Event) {
-	f.meta(e, apivalidation.NameIsDNSSubdomain)
+	f.meta(e, subdomainName)
 	about := e.InvolvedObject.Namespace
 	if about == "" {
 		about = corev1.NamespaceDefault

@@ -7,7 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -25,7 +24,7 @@ func (f *found) createdPod(p *corev1.Pod) {
 }
 
 func (f *found) podMetadataAndSpec(p *corev1.Pod) {
-	f.meta(p, apivalidation.NameIsDNSSubdomain)
+	f.meta(p, subdomainName)
 	f.podSpec(&p.Spec, specPath(), true)
 	if p.Spec.ServiceAccountName != "" {
 		return

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -50,9 +51,21 @@ func (p *place) path() *field.Path {
 	return p.parent.path().Child(name)
 }
 
+// nameRule says what names the objects of a kind may have.
+type nameRule struct {
+	check  apivalidation.ValidateNameFunc
+	dotted bool // a name of several labels with dots between them is sound
+}
+
+var (
+	labelName     = nameRule{check: apivalidation.NameIsDNSLabel}
+	subdomainName = nameRule{apivalidation.NameIsDNSSubdomain, true}
+	segmentName   = nameRule{path.ValidatePathSegmentName, true}
+)
+
 // soundMeta reports whether surely nothing is wrong with metadata (apimachinery pkg/api/validation/objectmeta.go
 // ValidateObjectMetaAccessor).
-func soundMeta(obj metav1.Object, namespaced bool, name apivalidation.ValidateNameFunc) bool {
+func soundMeta(obj metav1.Object, namespaced bool, name nameRule) bool {
 	accessor, ok := obj.(metav1.ObjectMetaAccessor)
 	if !ok {
 		return false
@@ -67,7 +80,7 @@ func soundMeta(obj metav1.Object, namespaced bool, name apivalidation.ValidateNa
 	if namespaced && !isLabel(m.Namespace) || !namespaced && m.Namespace != "" {
 		return false
 	}
-	return (isLabel(m.Name) || len(name(m.Name, false)) == 0) && soundLabels(m.Labels) &&
+	return (isLabel(m.Name) || name.dotted && isSubdomain(m.Name)) && soundLabels(m.Labels) &&
 		soundAnnotations(m.Annotations) && soundOwners(m.OwnerReferences)
 }
 
@@ -145,15 +158,21 @@ func isQualified(s string) bool {
 	if !prefixed {
 		return isWord(s)
 	}
-	if len(prefix) > validation.DNS1123SubdomainMaxLength || !isWord(name) {
+	return isSubdomain(prefix) && isWord(name)
+}
+
+// isSubdomain reports whether s is a name of DNS: labels with dots between them.
+func isSubdomain(s string) bool {
+	if len(s) > validation.DNS1123SubdomainMaxLength {
 		return false
 	}
-	for label := range strings.SplitSeq(prefix, ".") {
-		if !isLabel(label) {
-			return false
+	for {
+		label, rest, more := strings.Cut(s, ".")
+		if !isLabel(label) || !more {
+			return isLabel(label)
 		}
+		s = rest
 	}
-	return true
 }
 
 func (f *found) labels(at *place, labels map[string]string) {

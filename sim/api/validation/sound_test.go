@@ -6,7 +6,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -23,6 +22,7 @@ func TestSoundIsWhatUpstreamFindsNothingWrongWith(t *testing.T) {
 		s := text.Draw(t, "text")
 		require.False(t, isLabel(s) && len(validation.IsDNS1123Label(s)) > 0, s)
 		require.False(t, isWord(s) && len(validation.IsValidLabelValue(s)) > 0, s)
+		require.False(t, isSubdomain(s) && len(validation.IsDNS1123Subdomain(s)) > 0, s)
 		require.False(t, isQualified(s) && len(validation.IsQualifiedName(s)) > 0, s)
 		m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: s, Namespace: text.Draw(t, "namespace"),
 			Labels: texts.Draw(t, "labels"), Annotations: texts.Draw(t, "annotations")}}
@@ -34,11 +34,10 @@ func TestSoundIsWhatUpstreamFindsNothingWrongWith(t *testing.T) {
 				Kind: rapid.SampledFrom([]string{"", "Node", "Event"}).Draw(t, "kind"), Name: s, UID: "u"}}
 		}
 		namespaced := rapid.Bool().Draw(t, "namespaced")
-		for _, name := range []apivalidation.ValidateNameFunc{path.ValidatePathSegmentName, apivalidation.NameIsDNSLabel,
-			apivalidation.NameIsDNSSubdomain} {
+		for _, name := range []nameRule{labelName, subdomainName, segmentName} {
 			if soundMeta(m, namespaced, name) {
 				passed++
-				require.Empty(t, apivalidation.ValidateObjectMetaAccessor(m, namespaced, name, field.NewPath("metadata")))
+				require.Empty(t, apivalidation.ValidateObjectMetaAccessor(m, namespaced, name.check, field.NewPath("metadata")))
 			}
 		}
 	})

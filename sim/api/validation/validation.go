@@ -14,7 +14,6 @@ import (
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -24,11 +23,10 @@ import (
 // Meta checks the metadata that every object has, when nothing more exact has been said of it
 // (apiserver pkg/registry/rest/create.go, v0.36).
 func Meta(obj metav1.Object, namespaced bool) field.ErrorList {
-	if soundMeta(obj, namespaced, path.ValidatePathSegmentName) {
+	if soundMeta(obj, namespaced, segmentName) {
 		return nil
 	}
-	return apivalidation.ValidateObjectMetaAccessor(obj, namespaced, path.ValidatePathSegmentName,
-		field.NewPath("metadata"))
+	return apivalidation.ValidateObjectMetaAccessor(obj, namespaced, segmentName.check, field.NewPath("metadata"))
 }
 
 // MetaUpdate checks the metadata of an object that is to replace old: that it is sound, and that the object's identity
@@ -67,35 +65,35 @@ func Create(obj runtime.Object) field.ErrorList {
 	case *corev1.Pod:
 		f.createdPod(o)
 	case *appsv1.Deployment:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 		f.deploymentSpec(&o.Spec)
 	case *appsv1.ReplicaSet:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 		f.replicaSetSpec(&o.Spec)
 	case *appsv1.StatefulSet:
-		f.meta(o, apivalidation.NameIsDNSLabel)
+		f.meta(o, labelName)
 		f.statefulSetSpec(&o.Spec)
 	case *appsv1.DaemonSet:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 		f.daemonSetSpec(&o.Spec)
 	case *batchv1.Job:
 		f.job(o)
 	case *policyv1.PodDisruptionBudget:
 		f.budget(o)
 	case *corev1.Service:
-		f.meta(o, apivalidation.NameIsDNSLabel) // RelaxedServiceNameValidation: beta on 1.36; before: NameIsDNS1035Label
+		f.meta(o, labelName) // RelaxedServiceNameValidation: beta on 1.36; before: NameIsDNS1035Label
 		f.service(o)
 	case *corev1.Node:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 		f.taints(o.Spec.Taints)
 	case *coordinationv1.Lease:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 		f.lease(&o.Spec)
 	case *discoveryv1.EndpointSlice:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 		f.endpointSlice(o)
 	case *schedulingv1.PriorityClass:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 		f.priorityClass(o)
 	default:
 		f.createdRest(obj)
@@ -107,29 +105,29 @@ func Create(obj runtime.Object) field.ErrorList {
 func (f *found) createdRest(obj runtime.Object) {
 	switch o := obj.(type) {
 	case *corev1.Namespace:
-		f.meta(o, apivalidation.ValidateNamespaceName)
+		f.meta(o, labelName)
 	case *corev1.ConfigMap:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 		f.configMap(o)
 	case *corev1.Secret:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 		f.secret(o)
 	case *corev1.ServiceAccount:
-		f.meta(o, apivalidation.ValidateServiceAccountName)
+		f.meta(o, subdomainName)
 	case *corev1.Endpoints:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 	case *corev1.Event:
 		f.event(o)
 	case *corev1.PersistentVolume:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 	case *corev1.PersistentVolumeClaim:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 	case *corev1.LimitRange:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 	case *corev1.ResourceQuota:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 	case *appsv1.ControllerRevision:
-		f.meta(o, apivalidation.NameIsDNSSubdomain)
+		f.meta(o, subdomainName)
 		f.nonNegative(root("revision"), o.Revision)
 	case *batchv1.CronJob:
 		f.cronJob(o)
@@ -194,14 +192,14 @@ func specPath() *place { return root("spec") }
 
 func (f *found) add(list ...*field.Error) { f.list = append(f.list, list...) }
 
-func (f *found) meta(obj metav1.Object, name apivalidation.ValidateNameFunc) {
+func (f *found) meta(obj metav1.Object, name nameRule) {
 	clusterWide := false
 	switch obj.(type) {
 	case *corev1.Node, *corev1.Namespace, *corev1.PersistentVolume, *schedulingv1.PriorityClass:
 		clusterWide = true
 	}
 	if !soundMeta(obj, !clusterWide, name) {
-		f.add(apivalidation.ValidateObjectMetaAccessor(obj, !clusterWide, name, field.NewPath("metadata"))...)
+		f.add(apivalidation.ValidateObjectMetaAccessor(obj, !clusterWide, name.check, field.NewPath("metadata"))...)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -274,7 +273,7 @@ func (f *found) updatedStatefulSet(s, old *appsv1.StatefulSet) {
 
 // job: pkg/apis/batch/validation/validation.go, v1.36.
 func (f *found) job(j *batchv1.Job) {
-	f.meta(j, apivalidation.NameIsDNSSubdomain)
+	f.meta(j, subdomainName)
 	f.generatedSelector(j)
 	f.jobSpec(&j.Spec, specPath())
 	if j.Spec.Selector == nil {
@@ -380,7 +379,7 @@ func (f *found) updatedJob(j, old *batchv1.Job) {
 
 // cronJob checks one that is only stored: its name leaves room for the Jobs' suffix, and its template would do.
 func (f *found) cronJob(c *batchv1.CronJob) {
-	f.meta(c, apivalidation.NameIsDNSSubdomain)
+	f.meta(c, subdomainName)
 	if len(c.Name) > 52 { // 63 less an 11 character suffix
 		f.invalid(root("metadata").Child("name"), c.Name, "must be no more than 52 characters")
 	}

@@ -152,24 +152,28 @@ func (q *request) serviceAccount(pod *corev1.Pod) {
 		}
 	}
 	if needed {
-		pod.Spec.Volumes = append(pod.Spec.Volumes, tokenVolume(name))
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: name,
+			VolumeSource: corev1.VolumeSource{Projected: q.server.tokenSource()}})
 	}
 }
 
-// tokenVolume is the projected volume with token, CA and namespace (serviceaccount/admission.go TokenVolumeSource).
-func tokenVolume(name string) corev1.Volume {
-	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
-		DefaultMode: ptr.To(corev1.ProjectedVolumeSourceDefaultMode),
-		Sources: []corev1.VolumeProjection{
-			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
-				ExpirationSeconds: ptr.To[int64](3607), Path: "token"}},
-			{ConfigMap: &corev1.ConfigMapProjection{
-				LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"},
-				Items:                []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}}}},
-			{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{Path: "namespace",
-				FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"}}}}},
-		},
-	}}}
+// tokenSource is the source of a projected volume with token, CA and namespace (serviceaccount/admission.go
+// TokenVolumeSource). All pods share it: it has its defaults, and nobody changes what lies below a pod's first level.
+func (s *Server) tokenSource() *corev1.ProjectedVolumeSource {
+	if s.tokens == nil {
+		s.tokens = &corev1.ProjectedVolumeSource{
+			DefaultMode: ptr.To(corev1.ProjectedVolumeSourceDefaultMode),
+			Sources: []corev1.VolumeProjection{
+				{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+					ExpirationSeconds: ptr.To[int64](3607), Path: "token"}},
+				{ConfigMap: &corev1.ConfigMapProjection{
+					LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"},
+					Items:                []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}}}},
+				{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{Path: "namespace",
+					FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"}}}}},
+			}}
+	}
+	return s.tokens
 }
 
 // priority turns the name of a PriorityClass into a number (priority/admission.go).

@@ -22,6 +22,7 @@ type intent struct {
 	key      string
 	value    []byte // nil: a deletion
 	revision int64  // that the key must stand at
+	names    *names
 	event    sim.Event
 	next     *intent // of the same key
 	txn      writeTxn
@@ -92,12 +93,12 @@ func (f *family) wrote(in *intent, revision int64) sim.EventID {
 }
 
 // saw is told of every change of a key that a watch brings, from which revision to which; it returns the trace event of
-// the write that made it, 0 if no API server did.
-func (f *family) saw(key string, value []byte, from, to int64) sim.EventID {
-	id := f.kernel.Trace().WriteOf(to)
+// the write that made it, 0 if no API server did. known is what the object is found by, if a writer has said it.
+func (f *family) saw(key string, value []byte, from, to int64) (id sim.EventID, known *names) {
+	id = f.kernel.Trace().WriteOf(to)
 	first := f.intents[key]
 	if first == nil {
-		return id
+		return id, nil
 	}
 	for in := first; in != nil && id == 0; in = in.next {
 		if in.revision == from && (in.value == nil) == (value == nil) && bytes.Equal(in.value, value) {
@@ -107,5 +108,5 @@ func (f *family) saw(key string, value []byte, from, to int64) sim.EventID {
 	}
 	// What was meant for an older version of the key cannot happen any more.
 	f.drop(first.key, first, func(in *intent) bool { return in.revision < to })
-	return id
+	return id, first.names
 }

@@ -202,7 +202,7 @@ func (q *request) checkPreconditions(obj api.Object) error {
 	return nil
 }
 
-// now is the server's clock in the API's resolution of a second.
+// now is the server's clock in the API's resolution of a second, as it reads when it was written as text.
 func (s *Server) now() metav1.Time {
-	return metav1.NewTime(s.process.Machine().Clock().Now().Truncate(timeResolution)).Rfc3339Copy()
+	return metav1.NewTime(s.process.Machine().Clock().Now().UTC().Truncate(timeResolution))
 }

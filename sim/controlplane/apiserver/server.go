@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"ksim/sim"
 	"ksim/sim/api"
 	"ksim/sim/hardware"
@@ -43,6 +45,7 @@ type Server struct {
 	caches        []*watchCache // in the order of the API's resources
 	unreadyCaches int
 	eventLeases   eventLeases
+	tokens        *corev1.ProjectedVolumeSource // tokenSource
 	endpoints     endpointReconciler
 
 	etcdHealth, etcdReadiness *etcdCheck

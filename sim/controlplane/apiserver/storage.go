@@ -43,7 +43,7 @@ type write struct {
 	lease    int64
 	reason   string // Created, Updated, Patched, Deleted
 	level    sim.Level
-	object   string // as the trace names it
+	names    *names
 }
 
 // writeTxn is a transaction on one key, with all its parts in one piece.
@@ -73,7 +73,7 @@ func (t *writeTxn) fill(w *write) *raft.TxnRequest {
 // commit runs a transaction on one key that stands at a revision (0: does not exist): it puts value, or deletes the key
 // when value is nil. When the key has moved on, ok is false and current is what it is now (nil: nothing).
 func (q *request) commit(p *sim.Proc, w *write) (revision int64, current *raft.KeyValue, ok bool, err error) {
-	in := &intent{key: w.name, value: w.value, revision: w.revision, event: q.traceEvent(w)}
+	in := &intent{key: w.name, value: w.value, revision: w.revision, names: w.names, event: q.traceEvent(w)}
 	q.server.family.begin(in)
 	resp, err := q.client.Txn(p, in.txn.fill(w), q.within())
 	if err != nil {
@@ -93,7 +93,7 @@ func (q *request) commit(p *sim.Proc, w *write) (revision int64, current *raft.K
 
 // traceEvent is what the trace will be told when the write has happened.
 func (q *request) traceEvent(w *write) sim.Event {
-	e := sim.Event{Level: w.level, Reason: w.reason, Object: w.object, Machine: q.server.machineName,
+	e := sim.Event{Level: w.level, Reason: w.reason, Object: w.names.event, Machine: q.server.machineName,
 		Component: q.component(), Cause: q.cause}
 	if w.level != sim.Routine {
 		e.Message = subresourceNote(q.Subresource)
@@ -149,9 +149,8 @@ func (q *request) create(p *sim.Proc, obj api.Object, lease int64) (api.Object, 
 		return nil, apierrors.NewInternalError(err)
 	}
 	namespace, name := obj.GetNamespace(), obj.GetName()
-	w := write{key: q.Resource.AppendKey(nil, namespace, name), value: value, lease: lease, reason: "Created",
-		object: api.ResourceEventName(q.Resource, namespace, name)}
-	w.name = string(w.key)
+	w := write{name: q.Resource.Key(namespace, name), value: value, lease: lease, reason: "Created"}
+	w.key, w.names = []byte(w.name), namesOf(q.Resource, w.name)
 	if q.DryRun {
 		return obj, nil
 	}
@@ -246,7 +245,7 @@ func (q *request) apply(p *sim.Proc, reason string, v *version,
 	}
 	before := api.Stored{Value: v.kv.Value, Object: existing} // v may be out of date when the write is done
 	w := write{name: v.kv.Name(), key: v.kv.Key, revision: v.kv.ModRevision, lease: next.lease, reason: reason,
-		object: v.names.event}
+		names: v.names}
 	if !next.remove {
 		value, err := api.EncodeAfter(next.object, before, next.kept)
 		if err != nil {

@@ -85,20 +85,18 @@ func (m *recents) at(revision int64) *recent {
 	return &(*m)[revision&int64(len(*m)-1)]
 }
 
-// version returns the version that kv is, which follows previous (nil: nothing did exist).
-func (m *recents) version(r *api.Resource, kv *raft.KeyValue, previous *version) *version {
+// version returns the version that kv is, of an object with those names (nil: not known yet).
+func (m *recents) version(r *api.Resource, kv *raft.KeyValue, known *names) *version {
 	made := m.at(kv.ModRevision)
 	if v := made.current; v != nil && v.kv == kv {
 		return v
 	}
-	v := &version{kv: kv}
-	if previous != nil {
-		v.names = previous.names
-	} else {
+	v := &version{kv: kv, names: known}
+	if known == nil {
 		v.names = namesOf(r, kv.Name())
 	}
 	if kv.ModRevision >= made.revision { // else it is one of a list: old
-		*made = recent{current: v, previous: previous, revision: kv.ModRevision}
+		*made = recent{current: v, revision: kv.ModRevision}
 	}
 	return v
 }
@@ -109,6 +107,9 @@ func (m *recents) message(ev *cacheEvent, slot int) **api.WatchEvent {
 	if made.revision > ev.revision {
 		return new(*api.WatchEvent)
 	}
+	if made.revision == ev.revision && made.current == ev.current && made.messages == [3]*api.WatchEvent{} {
+		made.previous, made.cause = ev.previous, ev.cause
+	}
 	if made.revision != ev.revision || made.current != ev.current || made.previous != ev.previous ||
 		made.cause != ev.cause {
 		*made = recent{current: ev.current, previous: ev.previous, revision: ev.revision, cause: ev.cause}
@@ -118,6 +119,16 @@ func (m *recents) message(ev *cacheEvent, slot int) **api.WatchEvent {
 
 // entry is the place of a key in a cache.
 type entry struct{ current *version }
+
+// newEntry makes a place for a new key.
+func (c *watchCache) newEntry() *entry {
+	if len(c.entries) == 0 {
+		c.entries = make([]entry, min(max(len(c.objects), 1), 1<<8))
+	}
+	e := &c.entries[0]
+	c.entries = c.entries[1:]
+	return e
+}
 
 // hold makes v the newest state of a key.
 func (e *entry) hold(v *version) {

@@ -51,6 +51,7 @@ type watchCache struct {
 	listed      int64    // revision of the last list
 	dropped     bool     // events have left the window since then
 	objects     map[string]*entry
+	entries     []entry // for new keys: one piece of memory for many
 	order       btree.Set[string]
 	byNode      map[string]map[string]*entry // pods by spec.nodeName
 	window      []cacheEvent                 // ring
@@ -109,7 +110,7 @@ func (c *watchCache) replace(kvs []*raft.KeyValue, revision int64) {
 		c.byNode = map[string]map[string]*entry{}
 	}
 	for _, kv := range kvs {
-		key, e, v := kv.Name(), &entry{}, c.server.family.recents.version(c.resource, kv, nil)
+		key, e, v := kv.Name(), c.newEntry(), c.server.family.recents.version(c.resource, kv, nil)
 		e.hold(v)
 		c.objects[key] = e
 		c.order.Insert(key)
@@ -202,17 +203,20 @@ func (c *watchCache) process(e *raft.Event) {
 	}
 	c.revision = max(c.revision, ev.revision)
 	if e.Type == raft.EventDelete {
-		ev.cause = family.saw(key, nil, from, ev.revision)
+		ev.cause, _ = family.saw(key, nil, from, ev.revision)
 		if place == nil {
 			return
 		}
 		delete(c.objects, key)
 		c.order.Delete(key)
 	} else {
-		ev.cause = family.saw(key, e.Kv.Value, from, ev.revision)
-		ev.current = family.recents.version(c.resource, e.Kv, ev.previous)
+		var known *names
+		if ev.cause, known = family.saw(key, e.Kv.Value, from, ev.revision); ev.previous != nil {
+			known = ev.previous.names
+		}
+		ev.current = family.recents.version(c.resource, e.Kv, known)
 		if place == nil {
-			place = &entry{}
+			place = c.newEntry()
 			c.objects[key] = place
 			c.order.Insert(key)
 		}
