@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"ksim/sim"
@@ -34,12 +35,29 @@ type memberAttributes struct {
 // clusterVersionSet is what the leader publishes of the cluster.
 type clusterVersionSet struct{ Version string }
 
-type encoder struct{ b []byte }
+type encoder struct {
+	b     []byte
+	last  []byte // the key that was written last
+	saved int    // bytes that were not written because a key is the last one
+}
 
 func (e *encoder) uint(n uint64)  { e.b = binary.AppendUvarint(e.b, n) }
 func (e *encoder) int(n int64)    { e.b = binary.AppendVarint(e.b, n) }
 func (e *encoder) byte(n byte)    { e.b = append(e.b, n) }
 func (e *encoder) bytes(b []byte) { e.b = append(binary.AppendUvarint(e.b, uint64(len(b))), b...) }
+
+// key writes a key. Kubernetes' transactions compare, put and read the same one, and it lives as long as the value does.
+// A key is never empty.
+func (e *encoder) key(k []byte) {
+	if len(k) > 0 && bytes.Equal(k, e.last) {
+		e.byte(0)
+		e.saved += len(k)
+		return
+	}
+	e.bytes(k)
+	e.last = k
+}
+
 func (e *encoder) bool(v bool) {
 	if v {
 		e.byte(1)
@@ -48,9 +66,10 @@ func (e *encoder) bool(v bool) {
 	}
 }
 
-// encodeProposal returns the bytes of an entry: kind, request ID, request.
-func encodeProposal(id uint64, request any) []byte {
-	e := encoder{make([]byte, 0, 32+proposalSize(request))}
+// encodeProposal appends the bytes of an entry to b: kind, request ID, request; and says how long etcd takes the request
+// to be.
+func encodeProposal(b []byte, id uint64, request any) (data []byte, size int) {
+	e := encoder{b: b}
 	switch r := request.(type) {
 	case *PutRequest:
 		e.head(proposePut, id)
@@ -88,7 +107,7 @@ func encodeProposal(id uint64, request any) []byte {
 		e.head(proposeClusterVersion, id)
 		e.bytes([]byte(r.Version))
 	}
-	return e.b
+	return e.b, len(e.b) + e.saved
 }
 
 func (e *encoder) head(kind proposalKind, id uint64) {
@@ -96,44 +115,8 @@ func (e *encoder) head(kind proposalKind, id uint64) {
 	e.uint(id)
 }
 
-// proposalSize estimates how long a request gets, from the parts that can be long.
-func proposalSize(request any) int {
-	switch r := request.(type) {
-	case *PutRequest:
-		return len(r.Key) + len(r.Value) + 16
-	case *DeleteRangeRequest:
-		return len(r.Key) + len(r.RangeEnd)
-	case *TxnRequest:
-		size := 8
-		for i := range r.Compare {
-			size += len(r.Compare[i].Key) + len(r.Compare[i].Value) + 24
-		}
-		for _, ops := range [...][]RequestOp{r.Success, r.Failure} {
-			for i := range ops {
-				size += opSize(&ops[i])
-			}
-		}
-		return size
-	}
-	return 16
-}
-
-func opSize(o *RequestOp) int {
-	switch {
-	case o.Put != nil:
-		return proposalSize(o.Put) + 8
-	case o.Range != nil:
-		return len(o.Range.Key) + len(o.Range.RangeEnd) + 32
-	case o.DeleteRange != nil:
-		return proposalSize(o.DeleteRange) + 8
-	case o.Txn != nil:
-		return proposalSize(o.Txn) + 8
-	}
-	return 1
-}
-
 func (e *encoder) put(r *PutRequest) {
-	e.bytes(r.Key)
+	e.key(r.Key)
 	e.bytes(r.Value)
 	e.int(r.Lease)
 	e.bool(r.PrevKv)
@@ -142,13 +125,13 @@ func (e *encoder) put(r *PutRequest) {
 }
 
 func (e *encoder) deleteRange(r *DeleteRangeRequest) {
-	e.bytes(r.Key)
+	e.key(r.Key)
 	e.bytes(r.RangeEnd)
 	e.bool(r.PrevKv)
 }
 
 func (e *encoder) rangeRequest(r *RangeRequest) {
-	e.bytes(r.Key)
+	e.key(r.Key)
 	e.bytes(r.RangeEnd)
 	for _, n := range [...]int64{r.Limit, r.Revision, r.MinModRevision, r.MaxModRevision, r.MinCreateRevision,
 		r.MaxCreateRevision} {
@@ -166,7 +149,7 @@ func (e *encoder) txn(r *TxnRequest) {
 		c := &r.Compare[i]
 		e.byte(byte(c.Result))
 		e.byte(byte(c.Target))
-		e.bytes(c.Key)
+		e.key(c.Key)
 		e.bytes(c.RangeEnd)
 		e.int(c.Number)
 		e.bytes(c.Value)
@@ -197,7 +180,10 @@ func (e *encoder) ops(ops []RequestOp) {
 	}
 }
 
-type decoder struct{ b []byte }
+type decoder struct {
+	b    []byte
+	last []byte // the key that was read last
+}
 
 func (d *decoder) uint() uint64 {
 	n, size := binary.Uvarint(d.b)
@@ -227,9 +213,16 @@ func (d *decoder) bytes() []byte {
 	return b
 }
 
+func (d *decoder) key() []byte {
+	if b := d.bytes(); len(b) > 0 {
+		d.last = b
+	}
+	return d.last
+}
+
 // decodeProposal is the inverse of encodeProposal.
 func decodeProposal(data []byte) (id uint64, request any) {
-	d := decoder{data}
+	d := decoder{b: data}
 	kind := proposalKind(d.byte())
 	id = d.uint()
 	switch kind {
@@ -271,16 +264,16 @@ type simpleTxn struct {
 }
 
 func (d *decoder) put() PutRequest {
-	return PutRequest{Key: d.bytes(), Value: d.bytes(), Lease: d.int(), PrevKv: d.bool(), IgnoreValue: d.bool(),
+	return PutRequest{Key: d.key(), Value: d.bytes(), Lease: d.int(), PrevKv: d.bool(), IgnoreValue: d.bool(),
 		IgnoreLease: d.bool()}
 }
 
 func (d *decoder) deleteRange() *DeleteRangeRequest {
-	return &DeleteRangeRequest{Key: d.bytes(), RangeEnd: d.bytes(), PrevKv: d.bool()}
+	return &DeleteRangeRequest{Key: d.key(), RangeEnd: d.bytes(), PrevKv: d.bool()}
 }
 
 func (d *decoder) rangeRequest() RangeRequest {
-	return RangeRequest{Key: d.bytes(), RangeEnd: d.bytes(), Limit: d.int(), Revision: d.int(), MinModRevision: d.int(),
+	return RangeRequest{Key: d.key(), RangeEnd: d.bytes(), Limit: d.int(), Revision: d.int(), MinModRevision: d.int(),
 		MaxModRevision: d.int(), MinCreateRevision: d.int(), MaxCreateRevision: d.int(), SortOrder: SortOrder(d.byte()),
 		SortTarget: SortTarget(d.byte()), KeysOnly: d.bool(), CountOnly: d.bool()}
 }
@@ -294,7 +287,7 @@ func (d *decoder) txn() *TxnRequest {
 			r.Compare = make([]Compare, n)
 		}
 		for i := range r.Compare {
-			r.Compare[i] = Compare{CompareResult(d.byte()), CompareTarget(d.byte()), d.bytes(), d.bytes(), d.int(), d.bytes()}
+			r.Compare[i] = Compare{CompareResult(d.byte()), CompareTarget(d.byte()), d.key(), d.bytes(), d.int(), d.bytes()}
 		}
 	}
 	r.Success = d.ops(&x.success, x)

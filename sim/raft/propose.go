@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"bytes"
 	"encoding/binary"
 	"sort"
 	"time"
@@ -19,6 +20,7 @@ type proposals struct {
 	noLeader []*proposal // not given to raft yet: node.Propose blocks while there is no leader
 	timer    sim.Timer
 	lastID   uint64
+	scratch  []byte // an entry while it is encoded: then it is copied, because it lives long, at its length
 }
 
 type proposal struct {
@@ -56,8 +58,9 @@ func (s *Server) propose(request any, to answerer) {
 		return
 	}
 	id := s.proposals.nextID()
-	data := encodeProposal(id, request)
-	if len(data) > s.config.MaxRequestBytes {
+	data, size := encodeProposal(s.proposals.scratch[:0], id, request)
+	s.proposals.scratch = data
+	if size > s.config.MaxRequestBytes {
 		to.answer(nil, ErrRequestTooLarge)
 		return
 	}
@@ -65,7 +68,7 @@ func (s *Server) propose(request any, to answerer) {
 	if call, ok := to.(*serverCall); ok {
 		x = &call.writes // a call proposes once
 	}
-	*x = proposal{id: id, data: data, to: to}
+	*x = proposal{id: id, data: bytes.Clone(data), to: to}
 	s.proposals.add(x)
 }
 
