@@ -46,8 +46,8 @@ func (e *encoder) int(n int64)    { e.b = binary.AppendVarint(e.b, n) }
 func (e *encoder) byte(n byte)    { e.b = append(e.b, n) }
 func (e *encoder) bytes(b []byte) { e.b = append(binary.AppendUvarint(e.b, uint64(len(b))), b...) }
 
-// key writes a key. Kubernetes' transactions compare, put and read the same one, and it lives as long as the value does.
-// A key is never empty.
+// key writes a key. Kubernetes' transactions compare, put and read the same one, and it lives as long as the value
+// does. A key is never empty.
 func (e *encoder) key(k []byte) {
 	if len(k) > 0 && bytes.Equal(k, e.last) {
 		e.byte(0)
@@ -66,8 +66,8 @@ func (e *encoder) bool(v bool) {
 	}
 }
 
-// encodeProposal appends the bytes of an entry to b: kind, request ID, request; and says how long etcd takes the request
-// to be.
+// encodeProposal appends the bytes of an entry to b: kind, request ID, request; and says how long etcd takes the
+// request to be.
 func encodeProposal(b []byte, id uint64, request any) (data []byte, size int) {
 	e := encoder{b: b}
 	switch r := request.(type) {

@@ -137,6 +137,22 @@ func (v *Versions) version(kv *KeyValue) *KeyValue {
 	return made
 }
 
+// ahead returns the change that another store, in the same state as this one is in now, has made next; nil if there is
+// none. So what was there before that change is what is here: of three members one looks in its tree.
+func (h *history) ahead() *change {
+	last := h.chunks[len(h.chunks)-1]
+	if h.end == h.shared.size {
+		if last = last.next; last == nil || len(last.changes) == 0 {
+			return nil
+		}
+		return &last.changes[0]
+	}
+	if h.end < len(last.changes) {
+		return &last.changes[h.end]
+	}
+	return nil
+}
+
 // full is told of each chunk that is full. One that was full a while ago is packed; much later it no longer leads to
 // the next, so that who holds on to an old snapshot does not hold on to all that came after.
 func (v *Versions) full(c *chunk) {

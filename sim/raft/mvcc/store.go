@@ -58,6 +58,9 @@ func (s *Store) Len() int { return s.tree.Len() }
 
 // Get returns the newest version of a key, nil if there is none.
 func (s *Store) Get(key []byte) *KeyValue {
+	if next := s.history.ahead(); next != nil && same(next.kv.Key, key) {
+		return next.prev
+	}
 	if s.looked == nil || s.looked.Name() != view(key) {
 		s.looked, _ = s.tree.Get(view(key))
 	}
