@@ -207,11 +207,11 @@ func (c *statusMaker) state(run *containerd.Container, was *corev1.ContainerStat
 	}
 	switch run.State {
 	case containerd.Running:
-		now := corev1.ContainerStateRunning{StartedAt: seconds(run.StartedAt)}
-		if was.Running != nil && *was.Running == now {
+		began := seconds(run.StartedAt)
+		if was.Running != nil && was.Running.StartedAt.Equal(&began) {
 			return corev1.ContainerState{Running: was.Running}
 		}
-		return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now.StartedAt}}
+		return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: began}}
 	case containerd.Exited:
 		now := corev1.ContainerStateTerminated{ExitCode: int32(run.ExitCode), Reason: run.Reason,
 			StartedAt: seconds(run.StartedAt), FinishedAt: seconds(run.FinishedAt), ContainerID: run.StatusID}

@@ -40,6 +40,25 @@ type podStatus struct {
 	cause           sim.EventID
 }
 
+// share lets go of the status where the API's object, which the kubelet has as well, says the same.
+func (s *podStatus) share(pod *corev1.Pod) {
+	api := &pod.Status
+	if len(s.status.Conditions) == len(api.Conditions) && sameStatus(s.status, api) && sameTimes(s.status, api) {
+		s.status = api
+	}
+}
+
+// sameTimes compares the times of the conditions, which sameStatus leaves out.
+func sameTimes(a, b *corev1.PodStatus) bool {
+	for i := range a.Conditions {
+		x, y := &a.Conditions[i], &b.Conditions[i]
+		if x.Type != y.Type || !x.LastTransitionTime.Equal(&y.LastTransitionTime) {
+			return false
+		}
+	}
+	return true
+}
+
 func (m *statusManager) init(kl *Kubelet) {
 	m.kl, m.byUID = kl, map[types.UID]*podStatus{}
 	m.post.init(m)
@@ -240,7 +259,11 @@ func (m *statusManager) observed(pod *corev1.Pod) {
 		uid = static.UID
 	}
 	s := m.byUID[uid]
-	if s == nil || s.queued || s.revision == pod.ResourceVersion {
+	if s == nil {
+		return
+	}
+	s.share(pod)
+	if s.queued || s.revision == pod.ResourceVersion {
 		return
 	}
 	if !sameStatus(m.merged(s, pod), &pod.Status) {
