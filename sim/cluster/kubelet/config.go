@@ -106,6 +106,12 @@ func (c *config) flags(minor int) *controlplane.Flags {
 	return f
 }
 
+// FlagSet returns the flags of the kubelet in a minor release, for whoever checks values before a run.
+func FlagSet(minor int) *controlplane.Flags {
+	c := config{}
+	return c.flags(minor)
+}
+
 // Flags returns the flags of a release's kubelet: those that have an effect here, and those that are only accepted.
 func Flags(minor int) (modelled, accepted []string) {
 	c := config{}

@@ -51,6 +51,7 @@ type Kubelet struct {
 	running   bool     // the sync loop runs
 	known     podManager
 	workers   podWorkers
+	resyncs   resyncs
 	status    statusManager
 	draft     *draft
 	probes    proberManager
@@ -94,6 +95,8 @@ func Main(p *hardware.Process, argv []string, options Options) {
 	kl.node.init(kl)
 	kl.lease.init(kl)
 	kl.static.init(kl)
+	kl.resyncs.kl = kl
+	kl.scope.OnKill(func() { kl.rand() }) // the next kubelet goes on with the stream
 	p.OnTerm(func() { p.Exit(0, "terminated") })
 	p.Publish(kl)
 	// Measured: what a kubelet does before it runs takes a third of a second (truth/kubelet 05a, 06b).

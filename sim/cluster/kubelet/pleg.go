@@ -28,6 +28,7 @@ func (kl *Kubelet) runtimeChanged(uid types.UID) {
 	if w != nil {
 		w.changes++
 		w.dirty = true
+		w.rouse()
 	}
 	r := &kl.relists
 	for _, waiting := range r.pending {
@@ -170,6 +171,7 @@ func (kl *Kubelet) retire(w *podWorker, orphan bool) bool {
 		return false
 	}
 	w.deleted = true
+	w.rouse()
 	switch {
 	case !w.started && !w.observed:
 		kl.workers.forget(w)

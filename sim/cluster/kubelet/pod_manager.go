@@ -198,6 +198,9 @@ func (kl *Kubelet) podRemoved(pod *corev1.Pod) {
 }
 
 func (kl *Kubelet) removePod(pod *corev1.Pod) {
+	if w := kl.workers.get(pod.UID); w != nil {
+		w.rouse()
+	}
 	kl.known.remove(pod)
 	if kl.sourcesReady() {
 		kl.workers.update(updateOptions{kind: syncKill, pod: pod})

@@ -70,6 +70,7 @@ type podWorker struct {
 	lastSync sim.Time // end of the last sync
 	fresh    bool     // PLEG has looked at this pod on its own since then
 	timer    sim.Timer
+	waits    bool            // in resyncs
 	body     func(*sim.Proc) // loop
 	dirty    bool            // something has changed since the last sync, or it failed
 	changes  int             // of its containers, as the runtime tells
@@ -225,7 +226,7 @@ func (w *podWorker) work() {
 		return
 	}
 	w.working = true
-	w.timer.Stop()
+	w.unqueue()
 	if w.body == nil {
 		w.body = w.loop
 	}
@@ -332,6 +333,7 @@ func (w *podWorker) process(p *sim.Proc, o *updateOptions) (err error, phaseTran
 // complete queues the next sync (completeWork).
 func (w *podWorker) complete(phaseTransition bool, err error) {
 	kl := w.kl
+	w.dirty = w.dirty || err != nil
 	switch {
 	case phaseTransition: // on to the next state (requeueLastPodUpdate)
 		if w.pending == nil {
@@ -340,12 +342,9 @@ func (w *podWorker) complete(phaseTransition bool, err error) {
 			w.pending = &again
 		}
 	case err == nil:
-		w.enqueue(kl.random.Jitter(kl.config.syncFrequency, 500))
+		w.enqueue(kl.rand().Jitter(kl.config.syncFrequency, 500))
 	default:
-		w.enqueue(kl.random.Jitter(kl.retryAfter(err), 500))
-	}
-	if err != nil {
-		w.dirty = true
+		w.enqueue(kl.rand().Jitter(kl.retryAfter(err), 500))
 	}
 }
 
@@ -368,19 +367,6 @@ func (w *podWorker) wanted() *corev1.Pod {
 	return w.known.pod
 }
 
-// enqueue has the worker sync at the first tick of the sync loop after d. Pods that no source has any more are not in
-// that queue: housekeeping looks after them.
-func (w *podWorker) enqueue(d time.Duration) {
-	w.timer.Stop()
-	kl := w.kl
-	period, phase := syncTickerPeriod, kl.loop
-	if w.wanted() == nil {
-		period = housekeepingPeriod
-	}
-	due := nextTick(phase, kl.kernel.Now().Add(max(d, time.Nanosecond)), period)
-	w.timer = kl.scope.AtRun(due, "pod sync", w)
-}
-
 // Run is a due entry of the work queue. Where nothing has changed since the last sync there is nothing to do but to
 // wait for the next: all that a sync would look at tells when it changes.
 func (w *podWorker) Run() {
@@ -392,8 +378,8 @@ func (w *podWorker) Run() {
 	if w.working || pod == nil {
 		return
 	}
-	if !w.dirty && !w.static && w.synced && !w.terminating && w.pending == nil {
-		w.enqueue(kl.random.Jitter(kl.config.syncFrequency, 500))
+	if w.idle() {
+		w.enqueue(kl.rand().Jitter(kl.config.syncFrequency, 500))
 		return
 	}
 	mirror := kl.known.mirrorOf(pod)
@@ -416,7 +402,7 @@ func (ws *podWorkers) allowStart(w *podWorker, o *updateOptions) (can, ever bool
 		return false, false
 	}
 	if !ws.allowStaticStart(w) {
-		w.enqueue(ws.kl.random.Jitter(backOffPeriod, 500))
+		w.enqueue(ws.kl.rand().Jitter(backOffPeriod, 500))
 		return false, true
 	}
 	return true, true
@@ -464,7 +450,7 @@ func (ws *podWorkers) release(w *podWorker) {
 // forget removes a finished worker (removeTerminatedWorker's end).
 func (ws *podWorkers) forget(w *podWorker) {
 	ws.release(w)
-	w.timer.Stop()
+	w.unqueue()
 	delete(ws.byUID, w.uid)
 	for i, other := range ws.order {
 		if other == w {

@@ -94,7 +94,7 @@ func (m *proberManager) addContainer(w *podWorker, c *corev1.Container, initial 
 		m.byPod[w.uid] = append(m.byPod[w.uid], worker)
 		worker.base = m.kl.kernel.Now()
 		if period := worker.period(); period > m.kl.kernel.Now().Sub(m.kl.began) {
-			worker.base = worker.base.Add(m.kl.random.Between(0, period))
+			worker.base = worker.base.Add(m.kl.rand().Between(0, period))
 		}
 		worker.timer = m.kl.scope.AtRun(worker.base, "probe", worker)
 	}

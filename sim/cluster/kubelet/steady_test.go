@@ -55,3 +55,35 @@ func TestIdleKubeletSchedulesLittle(t *testing.T) {
 	requests := len(b.server.writes) - writes
 	require.Less(t, b.kernel.Steps()-steps, uint64(requests)*14+200)
 }
+
+// Pods in which nothing happens cost nothing: their resyncs are caught up on when it matters. What they would have
+// drawn is drawn, so that what comes after is the same.
+func TestSteadyPodsScheduleNothing(t *testing.T) {
+	b := newBench(t, 1)
+	for i := range 20 {
+		b.put(testPod(fmt.Sprintf("pod-%d", i), "", ""))
+	}
+	b.run(5 * time.Minute)
+	kl := b.kubelet.View().(*Kubelet)
+	require.Len(t, kl.resyncs.entries, 20)
+	kl.rand()
+	serial := kl.resyncs.serial
+	steps, writes := b.kernel.Steps(), len(b.server.writes)
+	b.run(10 * time.Minute)
+	require.Less(t, b.kernel.Steps()-steps, uint64(len(b.server.writes)-writes)*14+200)
+
+	now := b.kernel.Now()
+	kl.rand()
+	require.InDelta(t, 20*10*60/75, int(kl.resyncs.serial-serial), 20, "a resync each 60 to 90 s")
+	for _, e := range kl.resyncs.entries {
+		require.Greater(t, e.due, now)
+		require.LessOrEqual(t, e.due.Sub(now), 91*time.Second)
+		require.Zero(t, e.due.Sub(kl.loop)%syncTickerPeriod)
+	}
+	first := kl.resyncs.entries[0]
+	first.worker.rouse()
+	require.True(t, first.worker.timer.Pending())
+	require.Len(t, kl.resyncs.entries, 19)
+	b.run(2 * time.Minute)
+	require.Len(t, kl.resyncs.entries, 20, "nothing was to be found, so it waits again")
+}
