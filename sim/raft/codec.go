@@ -221,7 +221,7 @@ func (d *decoder) key() []byte {
 }
 
 // decodeProposal is the inverse of encodeProposal.
-func decodeProposal(data []byte) (id uint64, request any) {
+func decodeProposal(data []byte, memory *simpleTxn) (id uint64, request any) {
 	d := decoder{b: data}
 	kind := proposalKind(d.byte())
 	id = d.uint()
@@ -232,7 +232,7 @@ func decodeProposal(data []byte) (id uint64, request any) {
 	case proposeDeleteRange:
 		request = d.deleteRange()
 	case proposeTxn:
-		request = d.txn()
+		request = d.txn(memory)
 	case proposeCompact:
 		request = &CompactionRequest{Revision: d.int()}
 	case proposeLeaseGrant:
@@ -278,8 +278,7 @@ func (d *decoder) rangeRequest() RangeRequest {
 		SortTarget: SortTarget(d.byte()), KeysOnly: d.bool(), CountOnly: d.bool()}
 }
 
-func (d *decoder) txn() *TxnRequest {
-	x := &simpleTxn{}
+func (d *decoder) txn(x *simpleTxn) *TxnRequest {
 	r := &x.txn
 	if n := d.uint(); n > 0 {
 		r.Compare = x.compare[:]
@@ -323,7 +322,7 @@ func (d *decoder) ops(one *[1]RequestOp, memory *simpleTxn) []RequestOp {
 		case 3:
 			ops[i].DeleteRange = d.deleteRange()
 		case 4:
-			ops[i].Txn = d.txn()
+			ops[i].Txn = d.txn(&simpleTxn{})
 		}
 	}
 	return ops
@@ -338,10 +337,11 @@ type decodedEntry struct {
 	data    []byte
 	id      uint64
 	request any
+	memory  simpleTxn
 }
 
 // chosen: members apply an entry within milliseconds of each other.
-const recentEntries = 1 << 8
+const recentEntries = 1 << 7
 
 type entriesKey struct{}
 
@@ -349,11 +349,13 @@ func entriesOf(k *sim.Kernel) *entries {
 	return k.Memo(entriesKey{}, func() any { return new(entries) }).(*entries)
 }
 
-// decode returns what an entry holds, which is not empty. The request is shared and must not be changed.
+// decode returns what an entry holds, which is not empty. The request is shared: it must not be changed, nor kept
+// longer than it takes to apply it.
 func (m *entries) decode(index uint64, data []byte) (id uint64, request any) {
 	e := &m.recent[index%recentEntries]
 	if len(e.data) != len(data) || &e.data[0] != &data[0] {
-		e.id, e.request = decodeProposal(data)
+		e.memory = simpleTxn{}
+		e.id, e.request = decodeProposal(data, &e.memory)
 		e.data = data
 	}
 	return e.id, e.request

@@ -31,7 +31,7 @@ func TestWhatIsProposedComesBackFromItsEntry(t *testing.T) {
 		&memberAttributes{7, "m1", []string{"https://m1:2379"}}, &clusterVersionSet{"3.6.0"},
 	} {
 		data, size := encodeProposal(nil, 42, request)
-		id, back := decodeProposal(data)
+		id, back := decodeProposal(data, &simpleTxn{})
 		assert.EqualValues(t, 42, id)
 		assert.EqualExportedValues(t, request, back)
 		assert.GreaterOrEqual(t, size, len(data))

@@ -25,10 +25,13 @@ func (s *Server) serveHTTP(call *hardware.Call) {
 
 func (s *Server) health(path string, done func(*HealthResponse)) {
 	at, query, _ := strings.Cut(path, "?")
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		done(&HealthResponse{400, err.Error()})
-		return
+	var values url.Values
+	if query != "" {
+		var err error
+		if values, err = url.ParseQuery(query); err != nil {
+			done(&HealthResponse{400, err.Error()})
+			return
+		}
 	}
 	switch {
 	case at == "/version":

@@ -17,6 +17,7 @@ import (
 type proposals struct {
 	server   *Server
 	order    []pending   // by ID and deadline, which is the order of their starts; answered ones go when they are due
+	done     int         // how many of order are over, the first ones
 	noLeader []*proposal // not given to raft yet: node.Propose blocks while there is no leader
 	timer    sim.Timer
 	lastID   uint64
@@ -82,6 +83,9 @@ func (s *Server) proposeConfChange(cc *pb.ConfChange, to answerer) {
 func (p *proposals) add(x *proposal) {
 	s := p.server
 	x.start = s.kernel.Now()
+	if n := len(p.order); n == cap(p.order) && 2*p.done > n { // the memory of those that are done serves again
+		p.order, p.done = append(p.order[:0], p.order[p.done:]...), 0
+	}
 	p.order = append(p.order, pending{x.id, x.start, x})
 	if !p.timer.Pending() {
 		p.timer = s.scope.AfterRun(s.config.requestTimeout(), "request time-out", p)
@@ -138,14 +142,15 @@ func (p *proposals) waits(id uint64) bool {
 
 // find returns the place of a proposal, nil if it is not this member's or its time is over. The IDs of a member grow.
 func (p *proposals) find(id uint64) *pending {
-	if n := len(p.order); n == 0 || id < p.order[0].id || id > p.order[n-1].id {
+	order := p.order[p.done:]
+	if n := len(order); n == 0 || id < order[0].id || id > order[n-1].id {
 		return nil
 	}
-	i := sort.Search(len(p.order), func(i int) bool { return p.order[i].id >= id })
-	if p.order[i].id != id {
+	i := sort.Search(len(order), func(i int) bool { return order[i].id >= id })
+	if order[i].id != id {
 		return nil
 	}
-	return &p.order[i]
+	return &order[i]
 }
 
 // finish answers who waits for the proposal, if anybody.
@@ -162,8 +167,8 @@ func (p *proposals) finish(id uint64, o outcome) {
 // Run ends what has waited too long.
 func (p *proposals) Run() {
 	s := p.server
-	for len(p.order) > 0 {
-		if x := p.order[0].proposal; x != nil {
+	for p.done < len(p.order) {
+		if x := p.order[p.done].proposal; x != nil {
 			left := s.config.requestTimeout() - s.kernel.Now().Sub(x.start)
 			if left > 0 {
 				p.timer = s.scope.AfterRun(left, "request time-out", p)
@@ -172,7 +177,7 @@ func (p *proposals) Run() {
 			err := s.timeoutError(x)
 			p.finish(x.id, outcome{nil, err})
 		}
-		p.order = p.order[1:]
+		p.done++
 	}
 }
 
