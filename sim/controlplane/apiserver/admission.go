@@ -202,7 +202,7 @@ func (q *request) priority(pod *corev1.Pod) error {
 func (q *request) priorityClass(name string) (*schedulingv1.PriorityClass, error) {
 	var found *schedulingv1.PriorityClass
 	if c := q.server.registryOf(api.PriorityClasses).cache; c != nil {
-		c.order.Scan(func(key string) bool {
+		c.inOrder().Scan(func(key string) bool {
 			class := c.object(c.get(key)).(*schedulingv1.PriorityClass)
 			if name != "" && class.Name == name || name == "" && class.GlobalDefault {
 				found = class

@@ -199,7 +199,7 @@ func (q *request) listCached() (*api.Response, error) {
 			}
 		}
 	default:
-		c.order.Ascend(prefix, func(key string) bool {
+		c.inOrder().Ascend(prefix, func(key string) bool {
 			if !strings.HasPrefix(key, prefix) {
 				return false
 			}
@@ -376,13 +376,16 @@ func (q *request) startWatcher(w *watcher, from int64) {
 		q.sendState(w)
 	} else {
 		w.cache = c
-		err := c.since(from, func(ev *cacheEvent) {
+		missed := func(ev *cacheEvent) {
 			if w.inScope(ev) {
 				q.server.kernel.Because(ev.cause)
 				w.show(ev)
 			}
-		})
-		if err != nil {
+		}
+		if w.scope.node != "" && c.touched[w.scope.node] <= from {
+			missed = nil // as mostly when a kubelet opens its watch of pods again
+		}
+		if err := c.since(from, missed); err != nil {
 			w.call.Send(&api.WatchEvent{Type: api.Error, Err: err})
 			w.call.Reply(&api.Response{Status: 200})
 			return

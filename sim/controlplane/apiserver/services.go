@@ -182,7 +182,7 @@ func (s *Server) nodePorts(namespace, name string) map[int32]bool {
 	if c == nil {
 		return used
 	}
-	c.order.Scan(func(key string) bool {
+	c.inOrder().Scan(func(key string) bool {
 		svc := c.object(c.get(key)).(*corev1.Service)
 		if svc.Namespace != namespace || svc.Name != name {
 			for i := range svc.Spec.Ports {

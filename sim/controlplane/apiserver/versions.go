@@ -191,6 +191,10 @@ func (c *watchCache) index(e *entry, previous, current *version) {
 		}
 	}
 	was, is := nodeOf(previous), nodeOf(current)
+	c.touch(was)
+	if is != was {
+		c.touch(is)
+	}
 	if was == is && (previous == nil) == (current == nil) {
 		return
 	}
@@ -209,6 +213,13 @@ func (c *watchCache) index(e *entry, previous, current *version) {
 		c.byNode[is] = on
 	}
 	on[current.kv.Name()] = e
+}
+
+// touch notes that the newest change concerns the pods of a node.
+func (c *watchCache) touch(node string) {
+	if node != "" {
+		c.touched[node] = c.revision
+	}
 }
 
 // nodeOf returns the node that a pod is bound to, "" for none.

@@ -52,8 +52,9 @@ type watchCache struct {
 	dropped     bool     // events have left the window since then
 	objects     map[string]*entry
 	entries     []entry // for new keys: one piece of memory for many
-	order       btree.Set[string]
+	order       keyOrder
 	byNode      map[string]map[string]*entry // pods by spec.nodeName
+	touched     map[string]int64             // by node: the revision of the newest event in the window of its pods
 	window      []cacheEvent                 // ring
 	start, size int
 
@@ -74,7 +75,7 @@ type freshWaiter struct {
 
 func newWatchCache(s *Server, r *api.Resource, client etcdClient) *watchCache {
 	c := &watchCache{server: s, resource: r, client: client, objects: map[string]*entry{}, notReadyAt: s.kernel.Now(),
-		window: make([]cacheEvent, windowMin)}
+		window: make([]cacheEvent, windowMin), touched: map[string]int64{}}
 	if r == api.Pods {
 		c.byNode = map[string]map[string]*entry{}
 	}
@@ -105,7 +106,8 @@ func (c *watchCache) replace(kvs []*raft.KeyValue, revision int64) {
 		e.release()
 	}
 	c.objects = make(map[string]*entry, len(kvs))
-	c.order = btree.Set[string]{}
+	c.order = keyOrder{}
+	c.touched = map[string]int64{}
 	if c.byNode != nil {
 		c.byNode = map[string]map[string]*entry{}
 	}
@@ -113,7 +115,7 @@ func (c *watchCache) replace(kvs []*raft.KeyValue, revision int64) {
 		key, e, v := kv.Name(), c.newEntry(), c.server.family.recents.version(c.resource, kv, nil)
 		e.hold(v)
 		c.objects[key] = e
-		c.order.Insert(key)
+		c.order.sorted.Insert(key)
 		c.index(e, nil, v)
 	}
 	clear(c.window)
@@ -208,7 +210,7 @@ func (c *watchCache) process(e *raft.Event) {
 			return
 		}
 		delete(c.objects, key)
-		c.order.Delete(key)
+		c.order.sorted.Delete(key)
 	} else {
 		var known *names
 		if ev.cause, known = family.saw(key, e.Kv.Value, from, ev.revision); ev.previous != nil {
@@ -218,7 +220,7 @@ func (c *watchCache) process(e *raft.Event) {
 		if place == nil {
 			place = c.newEntry()
 			c.objects[key] = place
-			c.order.Insert(key)
+			c.order.insert(key, c)
 		}
 		if ev.previous != nil && ev.previous.object != nil {
 			c.objectAfter(ev.current, ev.previous) // who looked at that one will look at this
@@ -228,6 +230,30 @@ func (c *watchCache) process(e *raft.Event) {
 	c.append(ev)
 	c.watchers.dispatch(&ev)
 	place.hold(ev.current)
+}
+
+// keyOrder is the keys of a cache in order. Most that come, the names of Events above all, nobody lists before they go:
+// they are put in order when somebody does.
+type keyOrder struct {
+	sorted btree.Set[string]
+	fresh  []string // not sorted yet; some may be gone, or in it twice
+}
+
+func (o *keyOrder) insert(key string, c *watchCache) {
+	if o.fresh = append(o.fresh, key); len(o.fresh) > 1<<10+len(c.objects) {
+		c.inOrder()
+	}
+}
+
+// inOrder returns the keys in order.
+func (c *watchCache) inOrder() *btree.Set[string] {
+	for _, key := range c.order.fresh {
+		if c.objects[key] != nil {
+			c.order.sorted.Insert(key)
+		}
+	}
+	c.order.fresh = nil
+	return &c.order.sorted
 }
 
 // append puts an event into the window, which grows while its oldest event is fresh and shrinks when a quarter would do
@@ -266,8 +292,8 @@ func (c *watchCache) resize(capacity int) {
 	c.window, c.start = window, 0
 }
 
-// since calls fn for the events after a revision, oldest first. Errors: 410 when the window does not reach back that
-// far.
+// since calls fn, unless it is nil, for the events after a revision, oldest first. Errors: 410 when the window does not
+// reach back that far.
 func (c *watchCache) since(revision int64, fn func(*cacheEvent)) error {
 	oldest := c.listed + 1
 	if c.dropped {
@@ -275,6 +301,9 @@ func (c *watchCache) since(revision int64, fn func(*cacheEvent)) error {
 	}
 	if revision < oldest-1 {
 		return apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %d (%d)", revision, oldest-1))
+	}
+	if fn == nil {
+		return nil
 	}
 	from := sort.Search(c.size, func(i int) bool { return c.event(i).revision > revision })
 	for i := from; i < c.size; i++ {

@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"slices"
-	"sort"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,7 +36,6 @@ func (k scopeKey) shape() int {
 
 // watcher is one client's watch.
 type watcher struct {
-	id       uint64
 	cache    *watchCache
 	call     *hardware.Call
 	scope    scopeKey
@@ -47,14 +45,51 @@ type watcher struct {
 	bookmark bool
 	closed   bool
 	timer    sim.Timer
+
+	group *watcherList
+	links [2]link // among those of the cache, of the group
+}
+
+// watcherList is watchers in the order of their start.
+type watcherList struct{ first, last *watcher }
+
+type link struct{ next, prev *watcher }
+
+// The lists that a watcher is in.
+const (
+	inCache = iota
+	inGroup
+)
+
+func (l *watcherList) add(w *watcher, in int) {
+	w.links[in].prev = l.last
+	if l.last != nil {
+		l.last.links[in].next = w
+	} else {
+		l.first = w
+	}
+	l.last = w
+}
+
+func (l *watcherList) remove(w *watcher, in int) {
+	at := w.links[in]
+	if at.prev != nil {
+		at.prev.links[in].next = at.next
+	} else {
+		l.first = at.next
+	}
+	if at.next != nil {
+		at.next.links[in].prev = at.prev
+	} else {
+		l.last = at.prev
+	}
 }
 
 // watcherSet is all watchers of a cache.
 type watcherSet struct {
 	cache     *watchCache
-	lastID    uint64
-	all       []*watcher // by id
-	groups    map[scopeKey][]*watcher
+	all       watcherList
+	groups    map[scopeKey]*watcherList
 	shapes    [8]int // how many groups there are of each shape
 	bookmarks []bookmarkDue
 	timer     sim.Timer
@@ -69,18 +104,19 @@ type bookmarkDue struct {
 
 func (s *watcherSet) init(c *watchCache) {
 	s.cache = c
-	s.groups = map[scopeKey][]*watcher{}
+	s.groups = map[scopeKey]*watcherList{}
 }
 
 // add registers a watcher that ends after lifetime.
 func (s *watcherSet) add(w *watcher, lifetime time.Duration) {
-	s.lastID++
-	w.id, w.cache = s.lastID, s.cache
-	s.all = append(s.all, w)
-	if len(s.groups[w.scope]) == 0 {
+	w.cache, w.group = s.cache, s.groups[w.scope]
+	if w.group == nil {
+		w.group = &watcherList{}
+		s.groups[w.scope] = w.group
 		s.shapes[w.scope.shape()]++
 	}
-	s.groups[w.scope] = append(s.groups[w.scope], w)
+	s.all.add(w, inCache)
+	w.group.add(w, inGroup)
 	w.call.OnCancel(func() { s.remove(w) })
 	w.timer = s.cache.server.scope.After(lifetime, "watch time-out", func() { s.end(w) })
 	if w.bookmark {
@@ -94,15 +130,10 @@ func (s *watcherSet) remove(w *watcher) {
 	}
 	w.closed = true
 	w.timer.Stop()
-	i := sort.Search(len(s.all), func(i int) bool { return s.all[i].id >= w.id })
-	s.all = slices.Delete(s.all, i, i+1)
-	group := s.groups[w.scope]
-	i = sort.Search(len(group), func(i int) bool { return group[i].id >= w.id })
-	if group = slices.Delete(group, i, i+1); len(group) == 0 {
+	s.all.remove(w, inCache)
+	if w.group.remove(w, inGroup); w.group.first == nil {
 		delete(s.groups, w.scope)
 		s.shapes[w.scope.shape()]--
-	} else {
-		s.groups[w.scope] = group
 	}
 }
 
@@ -114,15 +145,17 @@ func (s *watcherSet) end(w *watcher) {
 
 // closeAll ends all watches, as when the cache begins anew.
 func (s *watcherSet) closeAll() {
-	for _, w := range slices.Clone(s.all) {
+	for w := s.all.first; w != nil; {
+		next := w.links[inCache].next
 		s.end(w)
+		w = next
 	}
 }
 
 // dispatch shows an event to the watchers that it may concern, in the order of their groups and, within, of their
 // start.
 func (s *watcherSet) dispatch(ev *cacheEvent) {
-	if len(s.all) == 0 {
+	if s.all.first == nil {
 		return
 	}
 	s.cache.server.kernel.Because(ev.cause)
@@ -157,7 +190,11 @@ func (s *watcherSet) deliver(key scopeKey, ev *cacheEvent) {
 	if s.shapes[key.shape()] == 0 {
 		return
 	}
-	for _, w := range s.groups[key] {
+	group := s.groups[key]
+	if group == nil {
+		return
+	}
+	for w := group.first; w != nil; w = w.links[inGroup].next {
 		w.show(ev)
 	}
 }
