@@ -52,6 +52,9 @@ func (d *Datacenter) Changes() uint64 { return d.changes }
 // (Process.Changed). There is one observer at most. The slice is used again by the next call.
 func (d *Datacenter) Changed() []*Process {
 	changed := d.changed
+	if len(changed) == 0 { // as after nearly every event
+		return nil
+	}
 	d.changed, d.spare = d.spare[:0], changed
 	for _, p := range changed {
 		p.changed = false

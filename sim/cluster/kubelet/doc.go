@@ -8,9 +8,8 @@
 // pod's object is deleted only after its containers have ended; what the kubelet knows of the API it has from its own
 // watches; containers outlive it.
 //
-// Workers and the status manager are processes; the lease, node status, probes and timers are callbacks. What the
-// real one polls (PLEG each second, housekeeping every two, resyncs) is computed: only ticks that find something are
-// scheduled.
+// Workers are processes; the status manager, the lease, node status, probes and timers are callbacks. What the real one
+// polls (PLEG each second, housekeeping every two, resyncs) is computed: only ticks that find something are scheduled.
 //
 // Start reading at Main, then podWorkers.update, then Kubelet.syncPod.
 package kubelet
