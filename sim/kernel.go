@@ -15,10 +15,11 @@ type Kernel struct {
 	seed       uint64
 	cause      EventID // of the event that runs now
 	queue      queue
-	free       []*event
-	idle       []*coroutine // parked between two bodies
-	coroutines []*coroutine // all that were ever made and not stopped
-	reap       []*Proc      // parked processes of killed scopes, to be unwound after the event
+	events     []*[eventChunk]event // all that were ever made
+	free       []int32              // of events
+	idle       []*coroutine         // parked between two bodies
+	coroutines []*coroutine         // all that were ever made and not stopped
+	reap       []*Proc              // parked processes of killed scopes, to be unwound after the event
 	running    *Proc
 	scope      *Scope // of the event that runs now, and what it is, for errors
 	what       string
@@ -31,6 +32,8 @@ type Kernel struct {
 	memos      map[any]any
 	closed     bool
 }
+
+const eventChunk = 256
 
 type invariant struct {
 	name  string
@@ -143,16 +146,17 @@ func (k *Kernel) catch(more *bool, err *error) {
 
 // step does Step's work; a panic passes through it.
 func (k *Kernel) step() {
-	e := k.queue.pop()
+	due := k.queue.pop()
+	e := k.event(due.n)
 	scope := e.scope
 	if !scope.alive {
 		k.release(e)
 		return
 	}
-	k.advance(e.at)
+	k.advance(due.at)
 	if scope.frozen > 0 {
-		e.index = stashed
-		scope.stash = append(scope.stash, e)
+		k.queue.places[e.n].slot = stashed
+		scope.stash = append(scope.stash, due)
 		return
 	}
 	k.cause, k.scope, k.what = e.cause, scope, e.what
@@ -185,7 +189,7 @@ func (k *Kernel) Close() {
 	for _, c := range k.coroutines {
 		c.stop()
 	}
-	k.coroutines, k.idle, k.queue, k.free = nil, nil, queue{}, nil
+	k.coroutines, k.idle, k.queue, k.events, k.free = nil, nil, queue{}, nil, nil
 }
 
 func (k *Kernel) advance(t Time) {
@@ -196,39 +200,51 @@ func (k *Kernel) advance(t Time) {
 
 // schedule queues an event; the caller has checked that the scope is alive.
 func (k *Kernel) schedule(s *Scope, at Time, what string, run Runner) Timer {
-	var e *event
-	if n := len(k.free); n > 0 {
-		e, k.free = k.free[n-1], k.free[:n-1]
-	} else {
-		e = &event{}
+	if len(k.free) == 0 {
+		k.makeEvents()
 	}
+	last := len(k.free) - 1
+	e := k.event(k.free[last])
+	k.free = k.free[:last]
 	k.seq++
-	e.at, e.seq, e.cause, e.scope, e.what, e.run = max(at, k.now), k.seq, k.cause, s, what, run
-	k.queue.push(e)
+	e.cause, e.scope, e.what, e.run = k.cause, s, what, run
+	k.queue.push(queueItem{max(at, k.now), k.seq, e.n})
 	return Timer{e, e.gen}
+}
+
+func (k *Kernel) event(n int32) *event { return &k.events[n/eventChunk][n%eventChunk] }
+
+func (k *Kernel) makeEvents() {
+	first := int32(len(k.events) * eventChunk)
+	chunk := &[eventChunk]event{}
+	k.events = append(k.events, chunk)
+	for i := range chunk {
+		chunk[i].n = first + int32(i)
+		k.queue.places = append(k.queue.places, place{slot: notQueued})
+		k.free = append(k.free, first+eventChunk-1-int32(i))
+	}
 }
 
 // release makes e free for another use; timers that still name it notice by the generation. What it pointed to is
 // overwritten by that use, which comes soon.
 func (k *Kernel) release(e *event) {
 	e.gen++
-	e.index = notQueued
 	e.scope, e.run = nil, nil
-	k.free = append(k.free, e)
+	k.queue.places[e.n].slot = notQueued
+	k.free = append(k.free, e.n)
 }
 
 // requeue puts back what was due while a scope was frozen, in the order in which it was due.
-func (k *Kernel) requeue(events []*event) {
-	slices.SortFunc(events, func(a, b *event) int {
-		if before(a, b) {
+func (k *Kernel) requeue(due []queueItem) {
+	slices.SortFunc(due, func(a, b queueItem) int {
+		if a.before(&b) {
 			return -1
 		}
 		return 1
 	})
-	for _, e := range events {
+	for _, item := range due {
 		k.seq++
-		e.at, e.seq = k.now, k.seq
-		k.queue.push(e)
+		k.queue.push(queueItem{k.now, k.seq, item.n})
 	}
 }
 

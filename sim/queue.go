@@ -11,34 +11,48 @@ type callback func()
 
 func (fn callback) Run() { fn() }
 
-// event is one entry of the kernel's queue. Events are recycled: a Timer names one together with its generation.
+// event is what is to run. Events are recycled: a Timer names one together with its generation, the queue by number. It
+// fills one line of a processor's cache.
 type event struct {
-	at    Time
-	seq   uint64
 	gen   uint64
-	index int32 // place in the heap or slot, or one of the constants below
-	slot  int32 // of the wheels; -1: in the heap
+	n     int32
 	cause EventID
 	scope *Scope
 	what  string
 	run   Runner
 }
 
-const (
-	notQueued = -1 // run, stopped, or free
-	stashed   = -2 // due, but its scope is frozen
-)
+// queueItem is an event with when it is due. It has no pointer: a queue of pointers would have the collector told of
+// every move in the heap.
+type queueItem struct {
+	at  Time
+	seq uint64
+	n   int32 // of the event
+}
 
-const inHeap = -1
+func (a *queueItem) before(b *queueItem) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
+
+// place is where an event is.
+type place struct {
+	slot  int32 // of the wheels, or one of the constants below
+	index int32 // in the heap or slot
+}
+
+const (
+	inHeap    = -1
+	notQueued = -2 // run, stopped, or free
+	stashed   = -3 // due, but its scope is frozen
+)
 
 // queue holds events in the order of (at, seq). What is due soon lies in a heap; everything later lies unsorted in
 // wheels of ever coarser slots, and comes to the heap when its time comes near. Most timers are time-outs that are
 // stopped long before, so they are never sorted at all, and the heap stays as small as what is on the wires.
 type queue struct {
-	near   eventHeap // due in the slot of base or before
+	near   []queueItem // a 4-ary heap of what is due in the slot of base or before
 	base   Time
 	wheels [wheelCount]wheel
 	length int
+	places []place // by number of the event
 }
 
 const (
@@ -55,60 +69,57 @@ type wheel struct {
 	slots    [slotCount][]queueItem
 }
 
-// queueItem has the keys beside the event, so that comparing does not touch the events.
-type queueItem struct {
-	at  Time
-	seq uint64
-	e   *event
-}
-
-func (a *queueItem) before(b *queueItem) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
-
-func before(a, b *event) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
-
-func (q *queue) push(e *event) {
+// push adds an event that is not in the queue.
+func (q *queue) push(item queueItem) {
 	q.length++
-	q.place(queueItem{e.at, e.seq, e})
+	q.put(item)
 }
 
-// place puts an item into the heap, or into the wheel of the highest bit in which its time differs from base.
-func (q *queue) place(item queueItem) {
+// put puts an item into the heap, or into the wheel of the highest bit in which its time differs from base.
+func (q *queue) put(item queueItem) {
 	if item.at>>finest <= q.base>>finest {
-		item.e.slot = inHeap
-		q.near.push(item)
+		q.near = append(q.near, item)
+		q.up(len(q.near)-1, item)
 		return
 	}
 	n := (bits.Len64(uint64(item.at^q.base)) - 1 - finest) / slotBits
 	i := int(item.at>>(finest+n*slotBits)) % slotCount
 	w := &q.wheels[n]
-	item.e.slot, item.e.index = int32(n*slotCount+i), int32(len(w.slots[i]))
+	q.places[item.n] = place{int32(n*slotCount + i), int32(len(w.slots[i]))}
 	w.slots[i] = append(w.slots[i], item)
 	w.occupied |= 1 << i
 }
 
 // first returns when the first event is due; ok is false when there is none.
 func (q *queue) first() (at Time, ok bool) {
-	if len(q.near.items) == 0 {
+	if len(q.near) == 0 {
 		if q.length == 0 {
 			return 0, false
 		}
 		q.advance()
 	}
-	return q.near.items[0].at, true
+	return q.near[0].at, true
 }
 
 // pop takes the first event, which must be there.
-func (q *queue) pop() *event {
-	if len(q.near.items) == 0 {
+func (q *queue) pop() queueItem {
+	if len(q.near) == 0 {
 		q.advance()
 	}
 	q.length--
-	return q.near.pop()
+	top, last := q.near[0], len(q.near)-1
+	moved := q.near[last]
+	q.near = q.near[:last]
+	if last > 0 {
+		q.down(0, moved)
+	}
+	q.places[top.n].slot = notQueued
+	return top
 }
 
 // advance moves base to the first slot that holds anything until the heap does.
 func (q *queue) advance() {
-	for n := 0; len(q.near.items) == 0; n++ {
+	for n := 0; len(q.near) == 0; n++ {
 		w := &q.wheels[n]
 		if w.occupied == 0 {
 			continue
@@ -120,84 +131,57 @@ func (q *queue) advance() {
 		items := w.slots[i]
 		w.slots[i] = items[:0] // what it holds now goes to the heap or to finer wheels
 		for _, item := range items {
-			q.place(item)
+			q.put(item)
 		}
 		n = -1
 	}
 }
 
-// remove takes e, which must be in the queue, out of it.
-func (q *queue) remove(e *event) {
+// remove takes an event, which must be in the queue, out of it.
+func (q *queue) remove(n int32) {
 	q.length--
-	if e.slot == inHeap {
-		q.near.remove(e)
+	at := q.places[n]
+	q.places[n].slot = notQueued
+	if at.slot == inHeap {
+		last := len(q.near) - 1
+		moved := q.near[last]
+		q.near = q.near[:last]
+		if i := int(at.index); i < last && !q.up(i, moved) {
+			q.down(i, moved)
+		}
 		return
 	}
-	w, i := &q.wheels[e.slot/slotCount], e.slot%slotCount
+	w, i := &q.wheels[at.slot/slotCount], at.slot%slotCount
 	items := w.slots[i]
 	last := len(items) - 1
-	items[e.index] = items[last]
-	items[e.index].e.index = e.index
+	if moved := items[last]; moved.n != n {
+		items[at.index] = moved
+		q.places[moved.n].index = at.index
+	}
 	w.slots[i] = items[:last]
 	if last == 0 {
 		w.occupied &^= 1 << i
 	}
-	e.index = notQueued
 }
 
-// eventHeap is a 4-ary heap. It is written by hand because container/heap boxes every event.
-type eventHeap struct{ items []queueItem }
-
-func (h *eventHeap) push(item queueItem) {
-	h.items = append(h.items, queueItem{})
-	h.up(len(h.items)-1, item)
-}
-
-func (h *eventHeap) pop() *event {
-	top := h.items[0].e
-	top.index = notQueued
-	last := len(h.items) - 1
-	moved := h.items[last]
-	h.items = h.items[:last]
-	if last > 0 {
-		h.down(0, moved)
-	}
-	return top
-}
-
-func (h *eventHeap) remove(e *event) {
-	place := int(e.index)
-	e.index = notQueued
-	last := len(h.items) - 1
-	moved := h.items[last]
-	h.items = h.items[:last]
-	if moved.e == e {
-		return
-	}
-	if !h.up(place, moved) {
-		h.down(place, moved)
-	}
-}
-
-// up moves an item, meant for place i, towards the root; it reports whether it moved.
-func (h *eventHeap) up(i int, item queueItem) bool {
+// up moves an item, meant for place i of the heap, towards the root; it reports whether it moved. The heap is written
+// by hand because container/heap boxes every item.
+func (q *queue) up(i int, item queueItem) bool {
 	start := i
 	for i > 0 {
 		parent := (i - 1) / 4
-		if !item.before(&h.items[parent]) {
+		if !item.before(&q.near[parent]) {
 			break
 		}
-		h.items[i] = h.items[parent]
-		h.items[i].e.index = int32(i)
+		q.set(i, q.near[parent])
 		i = parent
 	}
-	h.items[i] = item
-	item.e.index = int32(i)
+	q.set(i, item)
 	return i != start
 }
 
-func (h *eventHeap) down(i int, item queueItem) {
-	items := h.items
+func (q *queue) down(i int, item queueItem) {
+	items := q.near
 	for {
 		first := 4*i + 1
 		if first >= len(items) {
@@ -212,10 +196,13 @@ func (h *eventHeap) down(i int, item queueItem) {
 		if !items[least].before(&item) {
 			break
 		}
-		items[i] = items[least]
-		items[i].e.index = int32(i)
+		q.set(i, items[least])
 		i = least
 	}
-	items[i] = item
-	item.e.index = int32(i)
+	q.set(i, item)
+}
+
+func (q *queue) set(i int, item queueItem) {
+	q.near[i] = item
+	q.places[item.n] = place{inHeap, int32(i)}
 }

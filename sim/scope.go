@@ -1,6 +1,9 @@
 package sim
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Scope is a lifetime: of a machine between two boots, of an operating-system process on it, of a component inside
 // that. Timers and processes belong to a scope and end with it. Killing a scope kills all scopes below it.
@@ -15,7 +18,7 @@ type Scope struct {
 	machine   string
 	component string
 	killedBy  string
-	stash     []*event // due while frozen
+	stash     []queueItem // due while frozen
 	procs     procList
 	hooks     []*killHook
 
@@ -172,10 +175,8 @@ func (s *Scope) markDead(dead *[]*Scope) {
 	for p := s.procs.first; p != nil; p = p.next {
 		s.kernel.reap = append(s.kernel.reap, p)
 	}
-	for _, e := range s.stash {
-		if e.index == stashed {
-			s.kernel.release(e)
-		}
+	for _, due := range s.stash {
+		s.kernel.release(s.kernel.event(due.n))
 	}
 	s.stash = nil
 	*dead = append(*dead, s)
@@ -196,7 +197,7 @@ func (s *Scope) Thaw() {
 	}
 	s.selfFrozen = false
 	s.addFrozen(-1)
-	var due []*event
+	var due []queueItem
 	s.unstash(&due)
 	s.kernel.requeue(due)
 }
@@ -208,13 +209,9 @@ func (s *Scope) addFrozen(n int32) {
 	}
 }
 
-func (s *Scope) unstash(due *[]*event) {
+func (s *Scope) unstash(due *[]queueItem) {
 	if s.frozen == 0 {
-		for _, e := range s.stash {
-			if e.index == stashed {
-				*due = append(*due, e)
-			}
-		}
+		*due = append(*due, s.stash...)
 		s.stash = nil
 	}
 	for c := s.firstChild; c != nil; c = c.nextSibling {
@@ -229,26 +226,22 @@ type Timer struct {
 }
 
 // Pending reports whether the timer has neither run nor been stopped.
-func (t Timer) Pending() bool {
-	return t.e != nil && t.e.gen == t.gen && t.e.index != notQueued
-}
+func (t Timer) Pending() bool { return t.e != nil && t.e.gen == t.gen }
 
 // Stop keeps the timer from running; it reports whether it was still pending.
 func (t Timer) Stop() bool {
 	if !t.Pending() {
 		return false
 	}
-	k := t.e.scope.kernel
-	if t.e.index == stashed {
-		stash := t.e.scope.stash
-		for i, e := range stash {
-			if e == t.e {
-				t.e.scope.stash = append(stash[:i:i], stash[i+1:]...)
-				break
-			}
-		}
-	} else {
-		k.queue.remove(t.e)
+	scope := t.e.scope
+	k := scope.kernel
+	switch {
+	case k.closed:
+		return false
+	case k.queue.places[t.e.n].slot == stashed:
+		scope.stash = slices.DeleteFunc(scope.stash, func(due queueItem) bool { return due.n == t.e.n })
+	default:
+		k.queue.remove(t.e.n)
 	}
 	k.release(t.e)
 	return true

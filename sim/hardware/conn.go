@@ -355,7 +355,7 @@ func (c *Conn) meetStranger() {
 // Run delivers the packet.
 func (d *delivery) Run() {
 	c, in, net := d.to, d.frame, d.net
-	d.to, d.frame = nil, frame{}
+	d.frame.payload = nil
 	d.next, net.free = net.free, d
 	if c.closed {
 		return

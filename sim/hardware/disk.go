@@ -190,7 +190,8 @@ func (d *Disk) Sync(path string, s *sim.Scope, done func(error)) {
 		s.After(0, "sync", func() { done(ErrNotExist) })
 		return
 	}
-	d.begin(fsync{file: f, content: f.content, scope: s, confirmed: done})
+	sync := d.begin(s)
+	sync.file, sync.content, sync.confirmed = f, f.content, done
 }
 
 // fsync is one sync under way, of a file or a log. It is recycled.
@@ -209,16 +210,16 @@ type fsync struct {
 }
 
 // begin has the disk do one more sync.
-func (d *Disk) begin(asked fsync) {
+func (d *Disk) begin(s *sim.Scope) *fsync {
 	f := d.free
 	if f == nil {
-		f = &fsync{}
+		f = &fsync{disk: d}
 	} else {
-		d.free = f.next
+		d.free, f.next = f.next, nil
 	}
-	*f = asked
-	f.disk = d
+	f.scope = s
 	d.machine.scope.AtRun(d.nextSync(), "fsync", f)
+	return f
 }
 
 // Run ends the sync: what it was asked for is safe, and the caller is told if its scope still lives.
@@ -230,11 +231,12 @@ func (f *fsync) Run() {
 		f.log.synced = max(f.log.synced, f.records)
 	}
 	d, s, done, confirmed := f.disk, f.scope, f.done, f.confirmed
-	*f = fsync{next: d.free}
-	d.free = f
-	if confirmed != nil {
+	f.done = nil
+	if f.file != nil {
+		f.file, f.content, f.confirmed = nil, nil, nil
 		done = func() { confirmed(nil) }
 	}
+	f.log, f.next, d.free = nil, d.free, f
 	switch {
 	case !s.Alive():
 	case s.Frozen():
@@ -370,7 +372,8 @@ func (l *Log) Append(record any) error {
 
 // Sync makes all records that are there now survive a crash, then calls done in scope s.
 func (l *Log) Sync(s *sim.Scope, done func()) {
-	l.disk.begin(fsync{log: l, records: l.length, drops: l.dropped, scope: s, done: done})
+	sync := l.disk.begin(s)
+	sync.log, sync.records, sync.drops, sync.done = l, l.length, l.dropped, done
 }
 
 // Records returns what the log holds now.
