@@ -209,8 +209,12 @@ func (c *Codec) DecodeAfter(r *Resource, value []byte, modRevision int64, before
 	}
 	if sibling != nil {
 		*sibling = Stored{value, obj}
+	} else if before.Object != nil { // few will ask for the state before, and its memory is wanted
+		if was := c.slot(Revision(before.Object)); was.object == before.Object {
+			*was = decoded{}
+		}
 	}
-	if modRevision >= d.revision {
+	if d = c.slot(modRevision); modRevision >= d.revision {
 		*d = decoded{modRevision, value, obj}
 	}
 	return obj, nil

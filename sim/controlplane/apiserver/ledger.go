@@ -17,15 +17,12 @@ type family struct {
 	connect func(*Server) etcdClient
 }
 
-// intent is a write on its way to etcd, as the trace will tell it.
+// intent is a write on its way to etcd, and the request that the trace will tell it of.
 type intent struct {
-	key      string
-	value    []byte // nil: a deletion
-	revision int64  // that the key must stand at
-	names    *names
-	event    sim.Event
-	next     *intent // of the same key
-	txn      writeTxn
+	write
+	by   *request
+	next *intent // of the same key
+	txn  writeTxn
 }
 
 // newFamily makes what the API servers of a simulation share.
@@ -44,9 +41,9 @@ func familyOf(k *sim.Kernel) *family {
 // by its watch, tells the trace: otherwise who acts on a watch event could have no cause, because events may overtake
 // the answer to the writer, and a write whose answer was lost would have none for ever.
 func (f *family) begin(in *intent) {
-	last := f.intents[in.key]
+	last := f.intents[in.name]
 	if last == nil {
-		f.intents[in.key] = in
+		f.intents[in.name] = in
 		return
 	}
 	for last.next != nil {
@@ -57,9 +54,9 @@ func (f *family) begin(in *intent) {
 
 // end forgets a write that is known to have happened or not to have happened.
 func (f *family) end(in *intent) {
-	first := f.intents[in.key]
+	first := f.intents[in.name]
 	if first != nil {
-		f.drop(in.key, first, func(other *intent) bool { return other == in })
+		f.drop(in.name, first, func(other *intent) bool { return other == in })
 	}
 }
 
@@ -87,7 +84,7 @@ func (f *family) wrote(in *intent, revision int64) sim.EventID {
 	if id := f.kernel.Trace().WriteOf(revision); id != 0 {
 		return id
 	}
-	id := f.kernel.Root().Emit(in.event)
+	id := f.kernel.Root().Emit(in.by.traceEvent(&in.write))
 	f.kernel.Trace().Wrote(revision, id)
 	return id
 }
@@ -102,11 +99,11 @@ func (f *family) saw(key string, value []byte, from, to int64) (id sim.EventID, 
 	}
 	for in := first; in != nil && id == 0; in = in.next {
 		if in.revision == from && (in.value == nil) == (value == nil) && bytes.Equal(in.value, value) {
-			id = f.kernel.Root().Emit(in.event)
+			id = f.kernel.Root().Emit(in.by.traceEvent(&in.write))
 			f.kernel.Trace().Wrote(to, id)
 		}
 	}
 	// What was meant for an older version of the key cannot happen any more.
-	f.drop(first.key, first, func(in *intent) bool { return in.revision < to })
+	f.drop(first.name, first, func(in *intent) bool { return in.revision < to })
 	return id, first.names
 }

@@ -73,7 +73,7 @@ func (t *writeTxn) fill(w *write) *raft.TxnRequest {
 // commit runs a transaction on one key that stands at a revision (0: does not exist): it puts value, or deletes the key
 // when value is nil. When the key has moved on, ok is false and current is what it is now (nil: nothing).
 func (q *request) commit(p *sim.Proc, w *write) (revision int64, current *raft.KeyValue, ok bool, err error) {
-	in := &intent{key: w.name, value: w.value, revision: w.revision, names: w.names, event: q.traceEvent(w)}
+	in := &intent{write: *w, by: q}
 	q.server.family.begin(in)
 	resp, err := q.client.Txn(p, in.txn.fill(w), q.within())
 	if err != nil {

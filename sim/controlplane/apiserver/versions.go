@@ -70,7 +70,7 @@ type recent struct {
 type recents []recent
 
 // chosen: API servers learn of a change within milliseconds of each other; etcd makes a few thousand in a second.
-const recentMin, recentMax = 1 << 8, 1 << 11
+const recentMin, recentMax = 1 << 6, 1 << 9
 
 func (m *recents) at(revision int64) *recent {
 	for revision >= int64(len(*m)) && len(*m) < recentMax {
