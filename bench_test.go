@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"ksim/cmd/ksim/memory"
 	"ksim/scenarios"
 	"ksim/sim"
 	"ksim/sim/api"
@@ -194,6 +195,7 @@ func BenchmarkZoneLoss5000(b *testing.B) {
 }
 
 func zoneLoss(b *testing.B, nodes, pods int) {
+	keeper := memory.Keep()
 	for b.Loop() {
 		began := cpuTime()
 		k := sim.New(1)
@@ -202,7 +204,10 @@ func zoneLoss(b *testing.B, nodes, pods int) {
 		step := func(within time.Duration, done func() bool) {
 			limit := k.Now().Add(within)
 			for !done() {
-				require.NoError(b, k.RunUntil(k.Now().Add(5*time.Second)))
+				for range 10 {
+					require.NoError(b, k.RunUntil(k.Now().Add(time.Second)))
+					keeper.Look()
+				}
 				require.Less(b, k.Now(), limit)
 			}
 		}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -57,19 +55,10 @@ func plural(n int, noun string) string {
 	return noun + "s"
 }
 
-// easeGarbage has the memory of a small cluster collected less often: a run allocates much, keeps little and is over
-// soon. Large clusters, and whoever has set GOGC, are left alone.
-func easeGarbage(c *spec.Cluster) {
-	if os.Getenv("GOGC") == "" && len(c.Machines()) < 100 {
-		debug.SetGCPercent(400)
-	}
-}
-
 // simulate runs a scenario with a seed. until ends it earlier, 0: at the scenario's own end. Its error means that ksim
 // could not run it.
 func simulate(s *scenarios.Scenario, seed uint64, o *simulateOptions) (*outcome, error) {
 	began := time.Now()
-	easeGarbage(s.Spec)
 	r, err := scenarios.NewRun(s, scenarios.Options{Seed: &seed, Until: o.until, Quiet: o.quiet, AllEvents: o.all,
 		Progress: o.progress})
 	if err != nil {

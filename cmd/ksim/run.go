@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ksim/cmd/ksim/memory"
 	"ksim/cmd/ksim/report"
 	"ksim/scenarios"
 )
@@ -164,8 +165,10 @@ func runJobs(s *streams, jobs []*job, o *simulateOptions) {
 		}
 		return fmt.Sprintf("%s: %d of %d runs done", jobs[0].scenario.Name, done.Load(), len(jobs))
 	})
+	keeper := memory.Keep()
 	o.progress = func(t time.Duration) bool {
 		at.Store(int64(max(t, 0)))
+		keeper.Look()
 		return true
 	}
 	defer stop()
