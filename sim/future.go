@@ -45,6 +45,19 @@ func (f *Future[T]) Resolve(value T, err error) {
 	f.waiter, f.others, f.then = nil, nil, nil
 }
 
+// Hand is Resolve for the last thing that a callback does: the process that waits, if it is the only one, goes on
+// within the event that runs.
+func (f *Future[T]) Hand(value T, err error) {
+	if f.done || f.waiter == nil || len(f.others) > 0 || len(f.then) > 0 {
+		f.Resolve(value, err)
+		return
+	}
+	f.done, f.value, f.err = true, value, err
+	p := f.waiter
+	f.waiter = nil
+	p.wakeWithin()
+}
+
 // Await waits at most within (Forever: no limit) for the outcome; ErrTimeout when it did not come.
 func (f *Future[T]) Await(p *Proc, within time.Duration) (T, error) {
 	if !f.done {

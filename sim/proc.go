@@ -76,6 +76,19 @@ func (s *Scope) Go(name string, body func(p *Proc)) *Proc {
 	return p
 }
 
+// Begin is Go for the last thing that a callback does: the body begins within the event that runs, so that a process
+// which never waits costs no event. From a process, and in a frozen scope, it is Go.
+func (s *Scope) Begin(name string, body func(p *Proc)) {
+	k := s.kernel
+	if k.running != nil || !s.alive || s.frozen > 0 {
+		s.Go(name, body)
+		return
+	}
+	p := &Proc{scope: s, name: name, body: body}
+	s.procs.add(p)
+	p.within()
+}
+
 // Scope returns the scope that the process lives in.
 func (p *Proc) Scope() *Scope { return p.scope }
 
@@ -128,6 +141,29 @@ func (p *Proc) wake() {
 	p.timer.Stop()
 	k := p.scope.kernel
 	k.schedule(p.scope, k.now, p.name, (*resumption)(p))
+}
+
+// wakeWithin is wake for the last thing that a callback does: the process goes on within the event that runs. Woken by
+// another process, and in a frozen scope, it goes on through the queue.
+func (p *Proc) wakeWithin() {
+	if !p.waiting || p.ended || !p.scope.alive {
+		return
+	}
+	if p.scope.kernel.running != nil || p.scope.frozen > 0 {
+		p.wake()
+		return
+	}
+	p.waiting = false
+	p.timer.Stop()
+	p.within()
+}
+
+// within lets the process go on as part of the event that runs, which keeps its own cause.
+func (p *Proc) within() {
+	k := p.scope.kernel
+	cause := k.cause
+	(*resumption)(p).Run()
+	k.cause = cause
 }
 
 // resumption is a process as what an event runs.

@@ -60,7 +60,7 @@ func (c *restClient) Scope() *sim.Scope { return c.process.Scope() }
 func (c *restClient) Do(p *sim.Proc, r *api.Request) (*api.Response, error) {
 	e := &struct {
 		exchange
-		answer sim.Future[*api.Response]
+		answer future
 	}{exchange: exchange{client: c, request: c.identify(r)}}
 	e.done = &e.answer
 	e.start()
@@ -98,6 +98,12 @@ func (c *restClient) identify(r *api.Request) *api.Request {
 type resolver interface {
 	Resolve(resp *api.Response, err error)
 }
+
+// future hands the outcome to the process that waits in Do.
+type future struct{ sim.Future[*api.Response] }
+
+// Resolve is Hand: an exchange does nothing after it.
+func (f *future) Resolve(resp *api.Response, err error) { f.Hand(resp, err) }
 
 type callback func(*api.Response, error)
 

@@ -164,7 +164,7 @@ func (x *call) finish(response any, err error) {
 	x.over, x.done, x.message = true, nil, nil
 	x.deadline.Stop()
 	if done == nil {
-		x.answer.Resolve(response, err)
+		x.answer.Hand(response, err)
 		return
 	}
 	done(response, err)

@@ -85,7 +85,7 @@ func (s *Server) handlePath(call *hardware.Call, r *api.Request) {
 	case path == "/version":
 		call.Reply(&api.Response{Status: 200, Body: s.version()})
 	case name == "healthz" || s.release.LivezReadyz && (name == "livez" || name == "readyz"):
-		s.scope.Go("health", func(p *sim.Proc) { call.Reply(s.health(p, parseHealthQuery(name, single, query))) })
+		s.scope.Begin("health", func(p *sim.Proc) { call.Reply(s.health(p, parseHealthQuery(name, single, query))) })
 	default:
 		call.Reply(&api.Response{Status: 404, Body: "404 page not found"})
 	}

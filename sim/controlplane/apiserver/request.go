@@ -74,7 +74,7 @@ func (s *Server) handle(call *hardware.Call) {
 	case q.fromCacheAtOnce():
 		q.answer(call, func(*sim.Proc) (*api.Response, error) { return q.listCached() }, nil)
 	default:
-		s.scope.Go("request", func(p *sim.Proc) { q.answer(call, q.do, p) })
+		s.scope.Begin("request", func(p *sim.Proc) { q.answer(call, q.do, p) })
 	}
 }
 
