@@ -180,8 +180,8 @@ func (kl *Kubelet) retire(w *podWorker, orphan bool) bool {
 		w.terminating = true
 		w.grace = w.effectiveGrace(&updateOptions{pod: w.pod})
 	}
-	if w.pending == nil && w.active != nil && !w.working {
-		again := *w.active
+	if w.pending == nil && w.asked && !w.working {
+		again := w.active
 		again.override, again.cause = &w.grace, kl.kernel.Cause()
 		w.pending = &again
 		w.work()

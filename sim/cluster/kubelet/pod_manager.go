@@ -160,6 +160,7 @@ func (kl *Kubelet) podUpdated(old, pod *corev1.Pod) {
 		kl.workers.update(updateOptions{kind: syncUpdate, pod: pod})
 	} else if w := kl.workers.get(pod.UID); w != nil {
 		w.refresh(pod)
+		kl.status.refresh(pod)
 	}
 	kl.status.observed(pod)
 }

@@ -49,12 +49,14 @@ type podWorkers struct {
 type podWorker struct {
 	kl       *Kubelet
 	uid      types.UID
-	fullName string
+	fullName string      // of a static pod
 	pod      *corev1.Pod // the last that it was told of
 	known    *knownPod   // by the sources
 	static   bool
 
-	pending, active *updateOptions
+	pending         *updateOptions
+	active          updateOptions // what it was last asked to do
+	asked           bool          // active is set
 	working         bool
 	started         bool
 	terminating     bool
@@ -112,7 +114,7 @@ func (ws *podWorkers) update(o updateOptions) {
 		switch {
 		case w.pending != nil && w.pending.pod != nil:
 			o.pod, o.orphan = w.pending.pod, nil
-		case w.active != nil && w.active.pod != nil:
+		case w.active.pod != nil:
 			o.pod, o.orphan = w.active.pod, nil
 		}
 	}
@@ -157,11 +159,11 @@ func (o *updateOptions) podUID() types.UID {
 func (ws *podWorkers) add(uid types.UID, o *updateOptions) *podWorker {
 	w := &podWorker{kl: ws.kl, uid: uid, pod: o.pod}
 	if o.pod != nil {
-		w.fullName, w.static = fullName(o.pod.Namespace, o.pod.Name), isStatic(o.pod)
 		if terminalPhase(o.pod.Status.Phase) && ws.kl.nothingRuns(uid) {
 			w.terminating, w.terminated = true, true
 		}
-		if w.static {
+		if isStatic(o.pod) {
+			w.static, w.fullName = true, fullName(o.pod.Namespace, o.pod.Name)
 			ws.waits[w.fullName] = append(ws.waits[w.fullName], uid)
 		}
 	}
@@ -212,9 +214,13 @@ func (w *podWorker) effectiveGrace(o *updateOptions) int64 {
 	return max(grace, 1)
 }
 
-// refresh replaces the pod that the worker was told of by one that differs only in status.
+// refresh replaces the pod that the worker was told of by one that differs only in status. Nobody is to hold on to an
+// older one: a cluster has as many as pods.
 func (w *podWorker) refresh(pod *corev1.Pod) {
 	w.pod = pod
+	if w.active.pod != nil {
+		w.active.pod = pod
+	}
 	if w.pending != nil && w.pending.pod != nil {
 		w.pending.pod = pod
 	}
@@ -272,9 +278,7 @@ func (w *podWorker) turn(p *sim.Proc) bool {
 
 // remember keeps the last pod and mirror for when the worker is only asked to kill (mergeLastUpdate).
 func (w *podWorker) remember(o *updateOptions) {
-	if w.active == nil {
-		w.active = &updateOptions{}
-	}
+	w.asked = true
 	if o.pod != nil {
 		w.pod, w.active.pod = o.pod, o.pod
 	}
@@ -337,7 +341,7 @@ func (w *podWorker) complete(phaseTransition bool, err error) {
 	switch {
 	case phaseTransition: // on to the next state (requeueLastPodUpdate)
 		if w.pending == nil {
-			again := *w.active
+			again := w.active
 			again.override, again.cause = &w.grace, kl.kernel.Cause()
 			w.pending = &again
 		}

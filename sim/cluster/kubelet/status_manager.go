@@ -85,19 +85,35 @@ func (m *statusManager) update(pod *corev1.Pod, status *corev1.PodStatus, finish
 	}
 	m.stamp(status, old)
 	if s != nil && !finished && sameStatus(s.status, status) {
-		s.pod = pod
+		s.pod = m.newest(pod)
 		return
 	}
 	if s == nil {
 		s = &podStatus{uid: pod.UID}
 		m.byUID[pod.UID] = s
 	}
-	s.pod, s.status, s.cause = pod, kept(status), m.kl.kernel.Cause()
+	s.pod, s.status, s.cause = m.newest(pod), kept(status), m.kl.kernel.Cause()
 	s.version++
 	s.finished = s.finished || finished
 	m.queue(s)
 	m.signal()
 	m.kl.probes.statusChanged(s.uid)
+}
+
+// newest returns the pod as its source has it now: who is told of its status may have begun with an older one, which
+// nobody is to hold on to.
+func (m *statusManager) newest(pod *corev1.Pod) *corev1.Pod {
+	if now := m.kl.known.get(pod.UID); now != nil {
+		return now
+	}
+	return pod
+}
+
+// refresh replaces the pod whose status this is by one that differs only in status.
+func (m *statusManager) refresh(pod *corev1.Pod) {
+	if s := m.byUID[pod.UID]; s != nil {
+		s.pod = pod
+	}
 }
 
 // stamp sets the times of transitions and of the start.
