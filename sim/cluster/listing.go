@@ -94,7 +94,7 @@ func (l *listing) merge(keys []string, objects []api.Object) {
 // Objects returns the objects of a resource as they stand in the most advanced member's store.
 func (w *world) Objects(res *api.Resource) []api.Object {
 	decode := func(kv *mvcc.KeyValue) api.Object {
-		object, err := w.codec.Decode(res, kv.Value, kv.ModRevision)
+		object, err := w.codec.Decode(res, kv.Value(), kv.ModRevision)
 		if err != nil {
 			return nil
 		}

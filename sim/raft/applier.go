@@ -78,9 +78,7 @@ func executeRange(from ranger, r *RangeRequest) (*RangeResponse, error) {
 	}
 	if r.KeysOnly {
 		for i, kv := range response.Kvs {
-			bare := *kv
-			bare.Value = nil
-			response.Kvs[i] = &bare
+			response.Kvs[i] = kv.With(nil)
 		}
 	}
 	return response, nil
@@ -102,7 +100,7 @@ func sortRange(kvs []*KeyValue, r *RangeRequest) {
 		case SortByModRevision:
 			n = cmp.Compare(a.ModRevision, b.ModRevision)
 		case SortByValue:
-			n = bytes.Compare(a.Value, b.Value)
+			n = bytes.Compare(a.Value(), b.Value())
 		}
 		if r.SortOrder == SortDescend {
 			return -n
@@ -128,7 +126,7 @@ func put(txn *mvcc.Txn, r *PutRequest) (prev *KeyValue) {
 	if r.IgnoreValue || r.IgnoreLease {
 		if was := txn.Get(r.Key); was != nil {
 			if r.IgnoreValue {
-				value = was.Value
+				value = was.Value()
 			}
 			if r.IgnoreLease {
 				lease = was.Lease
@@ -230,7 +228,7 @@ func (c *Compare) holds(kv *KeyValue) bool {
 	n := 0
 	switch c.Target {
 	case CompareValue:
-		n = bytes.Compare(kv.Value, c.Value)
+		n = bytes.Compare(kv.Value(), c.Value)
 	case CompareCreate:
 		n = cmp.Compare(kv.CreateRevision, c.Number)
 	case CompareMod:

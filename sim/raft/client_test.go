@@ -26,7 +26,7 @@ func TestWatchGoesOnAfterItsMemberWasRestarted(t *testing.T) {
 			created++
 		}
 		for _, e := range r.Events {
-			got = append(got, fmt.Sprintf("%s %s=%s", e.Type, e.Kv.Key, e.Kv.Value))
+			got = append(got, fmt.Sprintf("%s %s=%s", e.Type, e.Kv.Key, e.Kv.Value()))
 		}
 	})
 	g.run(time.Second)

@@ -129,7 +129,7 @@ func (g *group) get(c *Client, key string) (string, error) {
 		return "", err
 	}
 	if kvs := r.(*RangeResponse).Kvs; len(kvs) > 0 {
-		return string(kvs[0].Value), nil
+		return string(kvs[0].Value()), nil
 	}
 	return "", nil
 }

@@ -21,7 +21,7 @@ type proposals struct {
 	noLeader []*proposal // not given to raft yet: node.Propose blocks while there is no leader
 	timer    sim.Timer
 	lastID   uint64
-	scratch  []byte // an entry while it is encoded: then it is copied, because it lives long, at its length
+	room     []byte // for entries: what is free of a slab that holds some tens of them
 }
 
 type proposal struct {
@@ -59,8 +59,7 @@ func (s *Server) propose(request any, to answerer) {
 		return
 	}
 	id := s.proposals.nextID()
-	data, size := encodeProposal(s.proposals.scratch[:0], id, request)
-	s.proposals.scratch = data
+	data, size := s.proposals.encode(id, request)
 	if size > s.config.MaxRequestBytes {
 		to.answer(nil, ErrRequestTooLarge)
 		return
@@ -69,8 +68,25 @@ func (s *Server) propose(request any, to answerer) {
 	if call, ok := to.(*serverCall); ok {
 		x = &call.writes // a call proposes once
 	}
-	*x = proposal{id: id, data: bytes.Clone(data), to: to}
+	*x = proposal{id: id, data: data, to: to}
 	s.proposals.add(x)
+}
+
+// chosen: entries live about equally long, in the logs; what is still a value when they are gone is packed.
+const slabSize = 32 << 10
+
+// encode encodes a proposal at the place where it is to stay.
+func (p *proposals) encode(id uint64, request any) (data []byte, size int) {
+	if cap(p.room) < slabSize/16 {
+		p.room = make([]byte, 0, slabSize)
+	}
+	data, size = encodeProposal(p.room, id, request)
+	n := len(data)
+	if n > cap(p.room) { // it had to go elsewhere, where it has more room than it needs
+		return bytes.Clone(data), size
+	}
+	p.room = p.room[n:n:cap(p.room)]
+	return data[:n:n], size
 }
 
 // proposeConfChange has a change of the membership committed and applied.

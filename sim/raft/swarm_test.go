@@ -101,7 +101,7 @@ func (w *swarm) drive(id int, until sim.Time) {
 		c.StartRange(&RangeRequest{Key: []byte(op.key)}, 3*time.Second, func(r *RangeResponse, err error) {
 			value := ""
 			if err == nil && len(r.Kvs) > 0 {
-				value = string(r.Kvs[0].Value)
+				value = string(r.Kvs[0].Value())
 			}
 			finish(value, err)
 		})

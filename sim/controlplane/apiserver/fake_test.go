@@ -137,8 +137,8 @@ func (c *fakeClient) Txn(p *sim.Proc, r *raft.TxnRequest, within time.Duration) 
 
 func (e *fakeEtcd) put(r *raft.PutRequest) {
 	e.revision++
-	kv := &raft.KeyValue{Key: r.Key, Value: r.Value, ModRevision: e.revision, CreateRevision: e.revision, Version: 1,
-		Lease: r.Lease}
+	kv := raft.KeyValue{Key: r.Key, ModRevision: e.revision, CreateRevision: e.revision, Version: 1,
+		Lease: r.Lease}.With(r.Value)
 	if old := e.keys[string(r.Key)]; old != nil {
 		kv.CreateRevision, kv.Version = old.CreateRevision, old.Version+1
 	}

@@ -243,7 +243,7 @@ func (q *request) apply(p *sim.Proc, reason string, v *version,
 	if v.names == nil {
 		v.names = namesOf(q.Resource, v.kv.Name())
 	}
-	before := api.Stored{Value: v.kv.Value, Object: existing} // v may be out of date when the write is done
+	before := api.Stored{Value: v.kv.Value(), Object: existing} // v may be out of date when the write is done
 	w := write{name: v.kv.Name(), key: v.kv.Key, revision: v.kv.ModRevision, lease: next.lease, reason: reason,
 		names: v.names}
 	if !next.remove {
@@ -251,7 +251,7 @@ func (q *request) apply(p *sim.Proc, reason string, v *version,
 		if err != nil {
 			return nil, nil, true, apierrors.NewInternalError(err)
 		}
-		if bytes.Equal(value, v.kv.Value) && next.lease == v.kv.Lease {
+		if bytes.Equal(value, before.Value) && next.lease == v.kv.Lease {
 			return existing, nil, true, nil // nothing to write
 		}
 		w.value = value
@@ -297,7 +297,7 @@ func (q *request) timedOut() error {
 
 // decode returns the object of a stored value, shared by all.
 func (s *Server) decode(r *api.Resource, kv *raft.KeyValue) api.Object {
-	return s.decodeAfter(r, kv.Value, kv.ModRevision, api.Stored{})
+	return s.decodeAfter(r, kv.Value(), kv.ModRevision, api.Stored{})
 }
 
 // decodeAfter is decode for a value that follows another of the same object.

@@ -38,7 +38,7 @@ func (v *version) stored() api.Stored {
 	if v == nil || v.object == nil {
 		return api.Stored{}
 	}
-	return api.Stored{Value: v.kv.Value, Object: v.object}
+	return api.Stored{Value: v.kv.Value(), Object: v.object}
 }
 
 // cacheEvent is one change in the window. There are very many of them.
@@ -172,7 +172,7 @@ func (c *watchCache) object(v *version) api.Object { return c.objectAfter(v, nil
 // objectAfter is object for a version that follows another of the same object.
 func (c *watchCache) objectAfter(v, previous *version) api.Object {
 	if v.object == nil {
-		v.object = c.server.decodeAfter(c.resource, v.kv.Value, v.kv.ModRevision, previous.stored())
+		v.object = c.server.decodeAfter(c.resource, v.kv.Value(), v.kv.ModRevision, previous.stored())
 	}
 	return v.object
 }

@@ -213,7 +213,7 @@ func (c *watchCache) process(e *raft.Event) {
 		c.order.sorted.Delete(key)
 	} else {
 		var known *names
-		if ev.cause, known = family.saw(key, e.Kv.Value, from, ev.revision); ev.previous != nil {
+		if ev.cause, known = family.saw(key, e.Kv.Value(), from, ev.revision); ev.previous != nil {
 			known = ev.previous.names
 		}
 		ev.current = family.recents.version(c.resource, e.Kv, known)

@@ -18,7 +18,7 @@ const versionOverhead = 96
 // initialFile is the size of an empty database file (measured on etcd 3.6: 20 kB).
 const initialFile = 20 << 10
 
-func versionSize(kv *KeyValue) int64 { return int64(len(kv.Key)+len(kv.Value)) + versionOverhead }
+func versionSize(kv *KeyValue) int64 { return int64(len(kv.Key)) + int64(kv.size) + versionOverhead }
 
 func (z *sizes) add(kv *KeyValue) {
 	z.inUse += versionSize(kv)
@@ -60,7 +60,7 @@ func (s *Store) HashKV(revision int64) (hash uint32, at int64, err error) {
 	table := crc32.MakeTable(crc32.Castagnoli)
 	for _, kv := range kvs {
 		hash = crc32.Update(hash, table, kv.Key)
-		hash = crc32.Update(hash, table, kv.Value)
+		hash = crc32.Update(hash, table, kv.Value())
 		for _, n := range [...]int64{kv.CreateRevision, kv.ModRevision, kv.Version, kv.Lease} {
 			hash = bits.RotateLeft32(hash, 7) ^ uint32(n) ^ uint32(n>>32)
 		}

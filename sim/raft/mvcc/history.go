@@ -39,11 +39,13 @@ type history struct {
 }
 
 // chunk is a part of a history. Its changes are only ever appended to; once they are old they are packed: most of what
-// was overwritten is never looked at again, and as objects it would cost ten times the memory.
+// was overwritten is never looked at again, and as objects it would cost ten times the memory. What was not overwritten
+// until then waits for the attic.
 type chunk struct {
 	changes []change // nil once they are packed
 	packed  []byte
-	rows    []row // of a packed chunk
+	kept    []*KeyValue // versions that are not in packed, in the order of their use
+	rows    []row       // of a packed chunk
 	next    *chunk
 }
 
@@ -53,11 +55,12 @@ type row struct{ revision, frees int64 }
 // Versions is what the stores of one simulation share: the memory of their histories. It is no way for one to learn
 // from another: each asks for what it has made already.
 type Versions struct {
-	size   int
+	size   int      // changes of a chunk
+	after  int      // how many younger chunks there are when one is packed
 	root   *chunk   // of a history that begins empty, until it is full
 	filled []*chunk // those that became full last
 	recent []told
-	packer packer
+	attic  attic
 }
 
 // told is what watchers were told of a change.
@@ -70,16 +73,17 @@ type told struct {
 // a member that restarts reads 10,000 entries of its log (--snapshot-count, v3.6).
 const (
 	chunkSize  = 512
-	packAfter  = 1 // chunks
+	packAfter  = 8 // chunks
 	leadAfter  = 32
 	recentTold = 256 // changes
 )
 
 // NewVersions makes a memory for the members of one simulation.
-func NewVersions() *Versions { return newVersions(chunkSize) }
+func NewVersions() *Versions { return newVersions(chunkSize, packAfter, atticBatch) }
 
-func newVersions(size int) *Versions {
-	return &Versions{size: size, root: &chunk{}, recent: make([]told, recentTold)}
+func newVersions(size, after, batch int) *Versions {
+	return &Versions{size: size, after: after, root: &chunk{}, attic: attic{batch: batch},
+		recent: make([]told, recentTold)}
 }
 
 // begin returns the history of a new store.
@@ -106,7 +110,7 @@ func (h *history) add(kv KeyValue, prev *KeyValue) *KeyValue {
 	if h.end < len(there) {
 		if c := &there[h.end]; sameVersion(c.kv, &kv) && (c.prev == prev || sameVersion(c.prev, prev)) {
 			h.end++
-			if last.rows != nil { // what was unpacked is not to live on with every key of the store
+			if c.kv.is(superseded) && last.rows != nil { // what is unpacked is not to live on with a key
 				return h.shared.version(&kv)
 			}
 			return c.kv
@@ -114,6 +118,7 @@ func (h *history) add(kv KeyValue, prev *KeyValue) *KeyValue {
 		last = &chunk{changes: append(make([]change, 0, h.shared.size), there[:h.end]...)}
 		h.chunks = append(h.chunks[:len(h.chunks)-1:len(h.chunks)-1], last)
 	}
+	prev.supersede()
 	made := h.shared.version(&kv)
 	if last.changes == nil {
 		last.changes = make([]change, 0, h.shared.size)
@@ -160,8 +165,9 @@ func (v *Versions) full(c *chunk) {
 		v.root = nil
 	}
 	v.filled = append(v.filled, c)
-	if n := len(v.filled); n > packAfter {
-		v.packer.pack(v.filled[n-1-packAfter])
+	if n := len(v.filled); n > v.after {
+		v.attic.packer.pack(v.filled[n-1-v.after], &v.attic)
+		v.attic.look()
 	}
 	if len(v.filled) > leadAfter {
 		v.filled[0].next = nil
@@ -270,7 +276,7 @@ func (c *chunk) frees(i int) int64 {
 
 func sameVersion(a, b *KeyValue) bool {
 	return a != nil && b != nil && a.ModRevision == b.ModRevision && a.CreateRevision == b.CreateRevision &&
-		a.Version == b.Version && a.Lease == b.Lease && same(a.Key, b.Key) && same(a.Value, b.Value)
+		a.Version == b.Version && a.Lease == b.Lease && same(a.Key, b.Key) && a.size == b.size && same(a.Value(), b.Value())
 }
 
 // same compares by identity first: members mostly share one array of bytes.

@@ -44,14 +44,18 @@ func tale(s *Store) (text []string) {
 			for _, e := range events {
 				was := "nothing"
 				if e.PrevKv != nil {
-					was = fmt.Sprint(*e.PrevKv)
+					was = tell(e.PrevKv)
 				}
-				text = append(text, fmt.Sprint(e.Type, *e.Kv, was))
+				text = append(text, fmt.Sprint(e.Type, tell(e.Kv), was))
 			}
 		}})
 	s.Sync()
 	s.Unwatch(w)
 	return text
+}
+
+func tell(kv *KeyValue) string {
+	return fmt.Sprintf("%s=%s %d %d %d %d", kv.Key, kv.Value(), kv.CreateRevision, kv.ModRevision, kv.Version, kv.Lease)
 }
 
 func (r *replica) check(t require.TestingT) {
@@ -74,10 +78,10 @@ func (r *replica) check(t require.TestingT) {
 func TestSharedHistoriesDoNotMix(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.SampledFrom([]int{1, 2, 3, 5}).Draw(t, "chunk size")
-		shared := newVersions(size)
+		shared := newVersions(size, 1, 8)
 		members := make([]*replica, 3)
 		for i := range members {
-			members[i] = &replica{store: NewSharing(shared), twin: NewSharing(newVersions(1 << 10))}
+			members[i] = &replica{store: NewSharing(shared), twin: NewSharing(newVersions(1<<10, packAfter, atticBatch))}
 		}
 		type saved struct {
 			store, twin *Snapshot
@@ -132,7 +136,7 @@ func TestSharedHistoriesDoNotMix(t *testing.T) {
 
 // What is packed comes back as it was, and takes a fraction of the memory.
 func TestPackedChunksAreSmallAndComeBackWhole(t *testing.T) {
-	s := NewSharing(newVersions(100))
+	s := NewSharing(newVersions(100, 1, 1<<14))
 	filler := bytes.Repeat([]byte("0123456789abcdef"), 30)
 	for i := range 400 {
 		value := fmt.Appendf(nil, "node-%d renewed at %d %s and then %d", i%7, i*7919, filler, i)
@@ -145,7 +149,7 @@ func TestPackedChunksAreSmallAndComeBackWhole(t *testing.T) {
 	require.Less(t, len(s.history.chunks[0].packed), 100*60)
 	n := 0
 	s.history.each(0, func(c *change) {
-		require.Equal(t, fmt.Sprintf("node-%d renewed at %d %s and then %d", n%7, n*7919, filler, n), string(c.kv.Value))
+		require.Equal(t, fmt.Sprintf("node-%d renewed at %d %s and then %d", n%7, n*7919, filler, n), string(c.kv.Value()))
 		require.EqualValues(t, n+2, c.kv.ModRevision)
 		require.EqualValues(t, n%3, c.kv.Lease)
 		if n >= 7 {

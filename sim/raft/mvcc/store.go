@@ -224,3 +224,8 @@ func prefixEnd(prefix string) string {
 
 // view returns the bytes as a string without copying them: bytes in the store never change.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// firstOf and bytesFrom take a value apart, and put it together again: versions, which are very many, do without its
+// capacity.
+func firstOf(b []byte) *byte                { return unsafe.SliceData(b) }
+func bytesFrom(first *byte, n int32) []byte { return unsafe.Slice(first, n) }

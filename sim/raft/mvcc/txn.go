@@ -44,7 +44,8 @@ func (t *Txn) Range(key, end []byte, o RangeOptions) ([]*KeyValue, int64, error)
 // changed.
 func (t *Txn) Put(key, value []byte, lease int64) (prev *KeyValue) {
 	s := t.store
-	next := KeyValue{Key: key, Value: value, ModRevision: s.revision + 1, Lease: lease}
+	next := KeyValue{Key: key, ModRevision: s.revision + 1, Lease: lease}
+	next.setValue(value)
 	prev = s.Get(key)
 	if prev != nil {
 		next.Key = prev.Key // so that versions, and the tree, share one
