@@ -18,6 +18,12 @@ import (
 // SetDefaults fills in what the writer of obj left out, as kube-apiserver does with every body that it decodes.
 func SetDefaults(obj Object) { defaults.Set(obj) }
 
+// DropDisabledFields takes away what the API server of a release does not keep of obj, and returns the paths. It comes
+// after admission and before BeforeCreate or BeforeUpdate.
+func DropDisabledFields(obj Object, release *Release) []string {
+	return validation.DropDisabledFields(obj, release.Minor)
+}
+
 // CreateOptions is what BeforeCreate takes from the server that runs it.
 type CreateOptions struct {
 	Namespace string      // of the request
@@ -104,4 +110,13 @@ func ValidateUpdate(obj, old Object, subresource string) field.ErrorList {
 // Invalid is the 422 that says what is wrong with an object.
 func Invalid(r *Resource, name string, errs field.ErrorList) error {
 	return apierrors.NewInvalid(r.GVK.GroupKind(), name, errs)
+}
+
+// Unmodelled lists the paths of what an object asks for and nothing in a simulated cluster does, "kind" for an object
+// that is only stored. Whoever takes manifests from people tells them.
+func Unmodelled(obj Object) []string {
+	if r := ResourceOf(obj); r == nil || !r.Modelled {
+		return []string{"kind"}
+	}
+	return validation.Unmodelled(obj)
 }

@@ -5,6 +5,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/yaml"
@@ -36,6 +38,7 @@ func TestChecksOnlyLook(t *testing.T) {
 			for _, subresource := range []string{"", "status"} {
 				_ = ValidateUpdate(obj, old, subresource)
 			}
+			_ = Unmodelled(obj)
 			require.True(t, equality.Semantic.DeepEqual(before, obj), r)
 			require.True(t, equality.Semantic.DeepEqual(beforeOld, old), r)
 		}
@@ -75,6 +78,39 @@ func TestAStoredObjectKeepsItsIdentity(t *testing.T) {
 	assert.ErrorContains(t, err, `metadata.uid: Invalid value: "another": field is immutable`)
 }
 
+func TestWhatNothingActsOnIsNamed(t *testing.T) {
+	read := func(obj Object, text string) Object {
+		require.NoError(t, yaml.UnmarshalStrict([]byte(text), obj))
+		SetDefaults(obj)
+		return obj
+	}
+	assert.Empty(t, Unmodelled(testPod()))
+	assert.Equal(t, []string{"kind"}, Unmodelled(&batchv1.CronJob{}))
+	assert.Equal(t, []string{"spec.volumes[0].persistentVolumeClaim", "spec.containers[0].lifecycle.preStop.httpGet"},
+		Unmodelled(read(&corev1.Pod{}, `
+spec:
+  volumes: [{name: a, persistentVolumeClaim: {claimName: b}}, {name: c}]
+  containers: [{name: c, lifecycle: {preStop: {httpGet: {port: 80}}}}]`)))
+	assert.Equal(t, []string{"spec.volumeClaimTemplates"}, Unmodelled(read(&appsv1.StatefulSet{}, `
+spec: {volumeClaimTemplates: [{metadata: {name: data}}]}`)))
+	assert.Equal(t, []string{"spec.completionMode", "spec.suspend"}, Unmodelled(read(&batchv1.Job{}, `
+spec: {completionMode: Indexed, completions: 2, suspend: true}`)))
+	assert.Equal(t, []string{"spec.type"}, Unmodelled(read(&corev1.Service{}, `
+spec: {type: LoadBalancer, selector: {a: b}, ports: [{port: 80}]}`)))
+}
+
+func TestASelectorLeftOutMeantTheTemplatesLabels(t *testing.T) {
+	d := &appsv1.Deployment{}
+	d.APIVersion, d.Kind = "extensions/v1beta1", "Deployment"
+	d.Spec.Template.Labels = map[string]string{"app": "web"}
+	SetDefaults(d)
+	assert.Equal(t, map[string]string{"app": "web"}, d.Spec.Selector.MatchLabels)
+	d = &appsv1.Deployment{}
+	d.Spec.Template.Labels = map[string]string{"app": "web"}
+	SetDefaults(d)
+	assert.Nil(t, d.Spec.Selector)
+}
+
 func TestQualityOfServiceFollowsRequestsAndLimits(t *testing.T) {
 	for text, want := range map[string]corev1.PodQOSClass{ // any order: each is checked alone
 		"{}":                               corev1.PodQOSBestEffort,
@@ -98,4 +134,32 @@ func TestCreatingIsRepeatable(t *testing.T) {
 		return s.create("{apiVersion: v1, kind: Pod, metadata: {generateName: a-}, spec: {containers: [{name: c, image: x}]}}")
 	}
 	assert.Equal(t, create(), create())
+}
+
+func TestOlderServersDropFields(t *testing.T) {
+	const text = `spec:
+  preemptionPolicy: Never
+  schedulingGates: [{name: example.com/wait}]
+  initContainers: [{name: side, restartPolicy: Always}]
+  topologySpreadConstraints: [{maxSkew: 1, minDomains: 2, nodeTaintsPolicy: Honor, matchLabelKeys: [hash]}]
+  affinity:
+    podAntiAffinity:
+      preferredDuringSchedulingIgnoredDuringExecution:
+      - {weight: 1, podAffinityTerm: {topologyKey: zone, namespaceSelector: {}, matchLabelKeys: [hash]}}
+`
+	const spread, term = "spec.topologySpreadConstraints[0].",
+		"spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm."
+	for minor, want := range map[int][]string{ // any order: each is checked alone
+		17: {"spec.topologySpreadConstraints", "spec.schedulingGates", "spec.preemptionPolicy",
+			"spec.initContainers[0].restartPolicy", term + "namespaceSelector", term + "matchLabelKeys"},
+		25: {"spec.schedulingGates", spread + "minDomains", spread + "matchLabelKeys", spread + "nodeTaintsPolicy",
+			"spec.initContainers[0].restartPolicy", term + "matchLabelKeys"},
+		30: {term + "matchLabelKeys"},
+		31: nil,
+	} {
+		pod := &corev1.Pod{}
+		require.NoError(t, yaml.Unmarshal([]byte(text), pod))
+		assert.Equal(t, want, DropDisabledFields(pod, ReleaseOf(minor)), "v1.%d", minor)
+		assert.Empty(t, DropDisabledFields(pod, ReleaseOf(minor)), "v1.%d: they are gone", minor)
+	}
 }
