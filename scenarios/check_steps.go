@@ -32,15 +32,13 @@ func (c *checker) checkFiles() {
 		}
 		for _, file := range machine.Value.Pairs {
 			text := c.Files[name][file.Key.Text]
-			if text.From != "" {
-				data, ok := c.beside(file.Value.Get("from"), text.From)
-				if !ok {
-					continue
-				}
-				text.Text = string(data)
-				c.Files[name][file.Key.Text] = text
+			if text.From == "" {
+				continue
 			}
-			c.noteFile(file.Key.Text, file.Value, text)
+			data, ok := c.beside(file.Value.Get("from"), text.From)
+			if ok {
+				c.Files[name][file.Key.Text] = FileText{From: text.From, Text: string(data)}
+			}
 		}
 	}
 }

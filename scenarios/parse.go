@@ -51,7 +51,6 @@ type checker struct {
 	from     Source
 	language *condition.Language
 	machines []spec.Machine
-	notes    notes         // of what manifests and files ask for, and nothing does
 	end      time.Duration // 0: not known
 }
 
@@ -155,7 +154,6 @@ func (c *checker) check() {
 	c.language = condition.New(c.names())
 	c.checkManifests()
 	c.checkFiles()
-	c.Warnings = append(c.Warnings, c.notes.warnings()...)
 	c.checkTraffic()
 	c.checkSteps()
 	c.checkExpectations()

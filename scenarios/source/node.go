@@ -49,11 +49,8 @@ type document struct {
 	lines []string
 }
 
-// Get returns the value of a key, nil if the map has none, or is none.
+// Get returns the value of a key, nil if the map has none.
 func (n *Node) Get(key string) *Node {
-	if n == nil {
-		return nil
-	}
 	for _, p := range n.Pairs {
 		if p.Key.Text == key {
 			return p.Value

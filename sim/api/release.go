@@ -179,27 +179,42 @@ func kubeletFacts(minor int) KubeletFacts {
 
 // SchedulerFacts are about kube-scheduler.
 type SchedulerFacts struct {
-	UnschedulableFlush     time.Duration // how long a pod may lie in the unschedulable pool without an event
+	UnschedulableFlush     time.Duration // how long a pod may lie in the unschedulable pool without an event; 0: for ever
 	QueueingHints          bool
 	PopFromBackoffQ        bool // an idle scheduler takes pods out of their back-off
 	AsyncPreemption        bool
 	DefaultSpreading       bool // system default constraints: hostname 3, zone 5
-	NodePreferAvoidPods    bool // the score plugin with weight 10000
 	Scores                 ScoreWeights
 	SchedulesDaemonSetPods bool // else the DaemonSet controller sets nodeName itself
-	UnresolvedTaintText    bool // FailedScheduling's texts of v1.36
 }
 
-// ScoreWeights are the weights of the default score plugins.
+// ScoreWeights are the weights of the default score plugins; 0: there is none of that name.
 type ScoreWeights struct {
 	TaintToleration, NodeAffinity, PodTopologySpread, InterPodAffinity int64
 	NodeResourcesFit, NodeResourcesBalancedAllocation, ImageLocality   int64
+	SelectorSpread, NodePreferAvoidPods                                int64
+}
+
+// scoreWeights: K@1.11 to K@1.17:pkg/scheduler/algorithmprovider/defaults, K@1.18 to K@1.21:algorithmprovider/
+// registry.go, then apis/config/v1*/default_plugins.go.
+func scoreWeights(minor int) ScoreWeights {
+	return ScoreWeights{
+		TaintToleration:                 since[int64](minor, 1, at[int64](23, 3)),
+		NodeAffinity:                    since[int64](minor, 1, at[int64](23, 2)),
+		PodTopologySpread:               since[int64](minor, 0, at[int64](18, 1), at[int64](19, 2)),
+		InterPodAffinity:                since[int64](minor, 1, at[int64](23, 2)),
+		NodeResourcesFit:                1,
+		NodeResourcesBalancedAllocation: 1,
+		ImageLocality:                   1,
+		SelectorSpread:                  since[int64](minor, 1, at[int64](20, 0)),
+		NodePreferAvoidPods:             since[int64](minor, 10000, at[int64](23, 0)),
+	}
 }
 
 func schedulerFacts(minor int) SchedulerFacts {
 	return SchedulerFacts{
-		// K@1.23, K@1.24:pkg/scheduler/internal/queue/scheduling_queue.go
-		UnschedulableFlush: since(minor, time.Minute, at(24, 5*time.Minute)),
+		// K@1.13, K@1.14, K@1.23, K@1.24:pkg/scheduler/internal/queue/scheduling_queue.go
+		UnschedulableFlush: since(minor, 0, at(14, time.Minute), at(24, 5*time.Minute)),
 		// K:pkg/features/kube_features.go SchedulerQueueingHints: beta on 1.32, GA 1.34
 		QueueingHints: minor >= 32,
 		// K:pkg/features/kube_features.go SchedulerPopFromBackoffQ, SchedulerAsyncPreemption: beta on 1.33
@@ -207,14 +222,9 @@ func schedulerFacts(minor int) SchedulerFacts {
 		AsyncPreemption: minor >= 33,
 		// K:pkg/features/kube_features.go DefaultPodTopologySpread: beta on 1.20, GA 1.24
 		DefaultSpreading: minor >= 20,
-		// K@1.22, K@1.23:pkg/scheduler/algorithmprovider, apis/config/v1beta2/default_plugins.go
-		NodePreferAvoidPods: minor <= 22,
-		// K@1.22, K@1.23:pkg/scheduler/apis/config/v1*/default_plugins.go
-		Scores: since(minor, ScoreWeights{1, 1, 2, 1, 1, 1, 1}, at(23, ScoreWeights{3, 2, 2, 2, 1, 1, 1})),
+		Scores:           scoreWeights(minor),
 		// K@1.11, K@1.12:pkg/features/kube_features.go ScheduleDaemonSetPods: beta 1.12, GA 1.17
 		SchedulesDaemonSetPods: minor >= 12,
-		// K@1.36:pkg/scheduler/framework/plugins/tainttoleration/taint_toleration.go
-		UnresolvedTaintText: minor >= 36,
 	}
 }
 

@@ -53,8 +53,7 @@ type clientConn struct {
 	calls  open[Exchange]
 	goAway bool
 	pinged bool
-	health sim.Timer // of the next ping, unless they are computed
-	kept   kept
+	health sim.Timer
 
 	readIdle, pingTimeout time.Duration // the transport's
 }
@@ -229,10 +228,8 @@ func (cc *clientConn) receive(f frame) {
 		}
 		if cc.goAway && len(cc.calls) == 0 {
 			cc.conn.Close()
-			cc.unwatch()
+			cc.health.Stop()
 		}
-	case pong:
-		cc.pinged = false
 	case goAway:
 		cc.goAway = true
 		if cc.host.current == cc {
@@ -253,27 +250,16 @@ func (cc *clientConn) Run() {
 		cc.pinged = false
 	}
 	switch {
-	case !cc.pinged && cc.keep():
 	case silent < limit:
 		cc.health = conn.scope.AfterRun(limit-silent, "read idle", cc)
 	case cc.pinged:
 		cc.conn.Close()
 		cc.end(ErrConnectionLost)
 	default:
-		cc.ping()
+		cc.pinged = true
+		cc.conn.send(frame{kind: ping})
+		cc.health = conn.scope.AfterRun(cc.pingTimeout, "ping", cc)
 	}
-}
-
-func (cc *clientConn) ping() {
-	cc.pinged = true
-	cc.conn.send(frame{kind: ping})
-	cc.health = cc.conn.scope.AfterRun(cc.pingTimeout, "ping", cc)
-}
-
-// unwatch ends the health check.
-func (cc *clientConn) unwatch() {
-	cc.health.Stop()
-	cc.unkeep()
 }
 
 // end fails everything on the connection.
@@ -281,7 +267,7 @@ func (cc *clientConn) end(err error) {
 	if cc.host.current == cc {
 		cc.host.current = nil
 	}
-	cc.unwatch()
+	cc.health.Stop()
 	calls := cc.calls
 	cc.calls = nil
 	for _, call := range calls {

@@ -83,18 +83,20 @@ func runDelete(k *kubectl, args []string) error {
 func (k *kubectl) toDelete(args []string) ([]deletion, error) {
 	var all []deletion
 	if k.flags.Lookup("filename").Value.String() != "[]" {
-		list, problems := k.documents()
+		list, err := k.documents()
+		if err != nil {
+			return nil, err
+		}
 		for i := range list {
 			k.place(&list[i])
-			all = append(all,
-				deletion{list[i].mapping.Resource, list[i].object.GetNamespace(), list[i].object.GetName(), ""})
+			all = append(all, deletion{list[i].resource, list[i].object.GetNamespace(), list[i].object.GetName(), ""})
 		}
-		return all, k.aggregate(problems)
+		return all, nil
 	}
 	if len(args) == 0 {
 		return nil, usagef("You must provide one or more resources by argument or filename.")
 	}
-	list, err := k.targets(args)
+	list, err := targets(args)
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func runGet(k *kubectl, args []string) error {
 			output,
 		)
 	}
-	list, err := k.targets(args)
+	list, err := targets(args)
 	if err != nil {
 		return err
 	}

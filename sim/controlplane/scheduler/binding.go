@@ -43,14 +43,17 @@ func (s *Scheduler) handleBindingCycleError(info *queue.QueuedPodInfo, node stri
 	freed.Spec.NodeName = node
 	s.cache.ForgetPod(info.Pod.UID)
 	s.move(assignedPodDelete(freed))
-	message := fmt.Sprintf("running Bind plugin %q: %s", "DefaultBinder", err)
-	if s.features.Minor < 24 {
-		message = "binding rejected: " + message
+	f := failure{reason: corev1.PodReasonSchedulerError, nominate: new(string),
+		message: fmt.Sprintf("running Bind plugin %q: %s", "DefaultBinder", err)}
+	switch { // the texts of 1.13.0, 1.19.0 and 1.25.0
+	case s.features.Minor < 14:
+		f.reason, f.message = "BindingRejected", "Binding rejected: "+err.Error()
+	case s.features.Minor < 20:
+		f.message = "Binding rejected: " + err.Error()
+	case s.features.Minor < 26:
+		f.message = "binding rejected: " + f.message
 	}
-	s.scope.Go("binding failure", func(p *sim.Proc) {
-		s.handleSchedulingFailure(p, info, failure{reason: corev1.PodReasonSchedulerError, message: message,
-			nominate: new(string)})
-	})
+	s.scope.Go("binding failure", func(p *sim.Proc) { s.handleSchedulingFailure(p, info, f) })
 }
 
 // failure is why a pod has no node, and what to do about it.
@@ -64,11 +67,18 @@ type failure struct {
 // noteLengthLimit is how long the message of an event may be (pkg/apis/core/validation NoteLengthLimit).
 const noteLengthLimit = 1024
 
-// handleSchedulingFailure puts the pod back, tells of the failure, and waits until the pod's status says so.
+// handleSchedulingFailure puts the pod back, tells of the failure, and waits until the pod's status says so, also when
+// somebody else has bound it meanwhile.
 func (s *Scheduler) handleSchedulingFailure(p *sim.Proc, info *queue.QueuedPodInfo, f failure) {
 	pod, known := s.lookup(info.Pod)
-	if !known || pod.UID != info.Pod.UID || assigned(pod) {
+	switch {
+	case known && pod.UID != info.Pod.UID:
 		s.queue.Done(info.Pod.UID)
+		return
+	case !known || assigned(pod):
+		s.queue.Done(info.Pod.UID)
+		s.kernel.Because(s.tellFailure(info.Pod, info, f.message))
+		s.updatePodStatus(p, info.Pod, f)
 		return
 	}
 	info.PodInfo = fwk.NewPodInfo(pod, s.features)
@@ -80,8 +90,41 @@ func (s *Scheduler) handleSchedulingFailure(p *sim.Proc, info *queue.QueuedPodIn
 		nominated = *f.nominate
 	}
 	s.queue.AddNominatedPod(info.PodInfo, nominated)
-	s.queue.AddUnschedulableIfNotPresent(info)
+	if s.features.AsksServerFirst {
+		s.scope.Go("retry", func(p *sim.Proc) { s.requeueFromServer(p, info) })
+	} else {
+		s.queue.AddUnschedulableIfNotPresent(info)
+	}
 	s.updatePodStatus(p, pod, f)
+}
+
+const (
+	getBackoffInitial = 100 * time.Millisecond // pkg/scheduler/factory.go initialGetBackoff, v1.18
+	getBackoffMax     = time.Minute            // maximalGetBackoff
+)
+
+// requeueFromServer puts the pod back once the API server has said that it is still there and has no node
+// (pkg/scheduler/factory.go MakeDefaultErrorFunc, v1.18). It asks for ever.
+func (s *Scheduler) requeueFromServer(p *sim.Proc, info *queue.QueuedPodInfo) {
+	for wait := getBackoffInitial; ; {
+		answer, err := s.client.Do(p, &api.Request{Verb: api.Get, Resource: api.Pods, Namespace: info.Pod.Namespace,
+			Name: info.Pod.Name})
+		switch {
+		case err == nil:
+			pod, ok := answer.Object.(*corev1.Pod)
+			if ok && pod.UID == info.Pod.UID && !assigned(pod) {
+				s.queue.AddUnschedulableIfNotPresent(info)
+			} else {
+				s.queue.Done(info.Pod.UID)
+			}
+			return
+		case api.IsNotFound(err):
+			s.queue.Done(info.Pod.UID)
+			return
+		}
+		wait = min(2*wait, getBackoffMax)
+		p.Sleep(wait)
+	}
 }
 
 // tellFailure records FailedScheduling; the story tells it once for each message of a pod.

@@ -62,6 +62,10 @@ func (s *Scheduler) updateNodeInCache(old, node *corev1.Node) {
 	if s.queue.Idle() {
 		return
 	}
+	if !s.features.Backoff { // K@1.13: whatever has changed, also the time of a heartbeat
+		s.move(fwk.Change{Event: event(fwk.Node, fwk.Update), OldNode: old, NewNode: node})
+		return
+	}
 	for _, happened := range fwk.NodeSchedulingPropertiesChange(old, node) {
 		s.queue.MoveAllToActiveOrBackoffQueue(fwk.Change{Event: happened, OldNode: old, NewNode: node},
 			s.preCheckForNode(node.Name))
@@ -69,7 +73,9 @@ func (s *Scheduler) updateNodeInCache(old, node *corev1.Node) {
 }
 
 func (s *Scheduler) deleteNodeFromCache(node *corev1.Node) {
-	s.move(fwk.Change{Event: event(fwk.Node, fwk.Delete), OldNode: node})
+	if s.features.NodeDeletionWakes {
+		s.move(fwk.Change{Event: event(fwk.Node, fwk.Delete), OldNode: node})
+	}
 	s.cache.RemoveNode(node)
 }
 
@@ -126,7 +132,7 @@ func (s *Scheduler) deletePod(pod *corev1.Pod) {
 		s.queue.Delete(pod.UID)
 		if s.cache.IsAssumed(pod.UID) {
 			s.forgetDeletedPod(pod)
-		} else if pod.Status.NominatedNodeName != "" { // others have kept its place free
+		} else if pod.Status.NominatedNodeName != "" && s.features.NominationsWake { // others have kept its place free
 			s.queue.MoveAllToActiveOrBackoffQueue(assignedPodDelete(pod), lowerOrEqualPriority(pod))
 		}
 	}
@@ -140,8 +146,12 @@ func lowerOrEqualPriority(than *corev1.Pod) queue.PreEnqueueCheck {
 	return func(pod *fwk.PodInfo) bool { return fwk.Priority(pod.Pod) <= fwk.Priority(than) }
 }
 
-// forgetDeletedPod frees the room of a pod that is deleted while its binding is under way.
+// forgetDeletedPod frees the room of a pod that is deleted while its binding is under way; up to v1.34 the failure of
+// the binding does.
 func (s *Scheduler) forgetDeletedPod(pod *corev1.Pod) {
+	if !s.features.AssumedDeletionFrees {
+		return
+	}
 	freed := pod.DeepCopy()
 	freed.Spec.NodeName = s.cache.AssumedNode(pod.UID)
 	s.cache.ForgetPod(pod.UID)
@@ -190,7 +200,8 @@ func (s *Scheduler) updatePodInSchedulingQueue(old, pod *corev1.Pod) {
 		return
 	}
 	s.queue.Update(old, fwk.NewPodInfo(pod, s.features))
-	if old.Status.NominatedNodeName != "" && old.Status.NominatedNodeName != pod.Status.NominatedNodeName {
+	was := old.Status.NominatedNodeName
+	if was != "" && was != pod.Status.NominatedNodeName && s.features.NominationsWake {
 		s.queue.MoveAllToActiveOrBackoffQueue(assignedPodDelete(old), lowerOrEqualPriority(old))
 	}
 }

@@ -75,10 +75,15 @@ func (s *Scheduler) isRunningPreemption(pod *corev1.Pod) bool {
 
 // preemptPod deletes one victim, with its own grace period. A victim that has gone by itself is no error.
 func (s *Scheduler) preemptPod(p *sim.Proc, pod, victim *corev1.Pod, node string) error {
-	if s.features.Minor >= 26 { // PodDisruptionConditions, beta on 1.26
+	if s.features.DisruptionTarget {
 		c := podConditionPatch{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,
 			Reason:  corev1.PodReasonPreemptionByScheduler,
 			Message: defaultSchedulerName + ": preempting to accommodate a higher priority pod"}
+		if s.features.Minor < 27 { // 1.26.0
+			c.Reason = "PreemptionByKubeScheduler"
+			c.Message = fmt.Sprintf("Kube-scheduler: preempting to accommodate a higher priority pod: %s/%s",
+				pod.Namespace, pod.Name)
+		}
 		if s.setCondition(victim, &c) {
 			var patch podStatusPatch
 			patch.Status.Conditions = []podConditionPatch{c}
@@ -106,13 +111,15 @@ func ignoreNotFound(err error) error {
 	return err
 }
 
-// preemptedMessage is the text of 1.20.0 and 1.24.0, of 1.28.0, and of 1.31.0 and later.
+// preemptedMessage is the text of 1.15.0, 1.26.0, 1.28.0, and of 1.29.0 and later.
 func (s *Scheduler) preemptedMessage(pod *corev1.Pod, node string) string {
 	switch {
-	case s.features.Minor >= 30:
+	case s.features.Minor >= 29:
 		return fmt.Sprintf("Preempted by pod %s on node %s", pod.UID, node)
-	case s.features.Minor >= 25:
+	case s.features.Minor >= 27:
 		return fmt.Sprintf("Preempted by a pod on node %s", node)
+	case s.features.Minor < 16:
+		return fmt.Sprintf("by %s/%s on node %s", pod.Namespace, pod.Name, node)
 	}
 	return fmt.Sprintf("Preempted by %s/%s on node %s", pod.Namespace, pod.Name, node)
 }

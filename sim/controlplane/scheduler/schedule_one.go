@@ -3,6 +3,8 @@ package scheduler
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -76,13 +78,13 @@ func (s *Scheduler) postFilter(p *sim.Proc, state *fwk.CycleState, info *queue.Q
 	if status != nil {
 		d.PostFilterMsg = joinReasons(status.Reasons)
 	}
-	f.message = d.FitMessage(nodes)
+	f.message = d.FitMessage(nodes, s.features)
 	if result != nil {
 		f.nominate = &result.NominatedNodeName
 		if result.NominatedNodeName != "" {
 			if err := s.preempt(p, info.PodInfo, result); err != nil {
 				f.nominate, d.PostFilterMsg = nil, err.Error()
-				f.message = d.FitMessage(nodes)
+				f.message = d.FitMessage(nodes, s.features)
 			}
 		}
 	}
@@ -133,7 +135,7 @@ func (s *Scheduler) findNodesThatFitPod(state *fwk.CycleState, pod *fwk.PodInfo,
 		return nil, nil
 	}
 	// What a pod was nominated to is most likely the only node that has room for it.
-	if nominated := s.cache.Node(pod.Pod.Status.NominatedNodeName); nominated != nil {
+	if nominated := s.cache.Node(pod.Pod.Status.NominatedNodeName); nominated != nil && s.features.NominatedFirst {
 		if s.framework.RunFilterPluginsWithNominatedPods(state, pod, nominated) == nil {
 			return []*fwk.NodeInfo{nominated}, nil
 		}
@@ -147,13 +149,20 @@ func (s *Scheduler) findNodesThatFitPod(state *fwk.CycleState, pod *fwk.PodInfo,
 			}
 		}
 		d.UnschedulablePlugins = append(d.UnschedulablePlugins, by...)
-		s.statuses.SetAbsent(fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "",
-			fmt.Sprintf("node(s) didn't satisfy plugin(s) %v", by)))
+		if s.features.PreFilterNamesSaid {
+			s.statuses.SetAbsent(fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "",
+				fmt.Sprintf("node(s) didn't satisfy plugin(s) %v", by)))
+		} else {
+			s.statuses.SetAbsent(unsaid)
+		}
 	}
 	feasible := s.findNodesThatPassFilters(state, pod, d, nodes)
 	s.nextStartNodeIndex = (s.nextStartNodeIndex + len(feasible) + s.statuses.Len()) % len(all)
 	return feasible, nil
 }
+
+// unsaid is why the nodes were refused that were not looked at, in releases that did not say; preemption tries them.
+var unsaid = fwk.NewStatus(fwk.Unschedulable, "")
 
 // findNodesThatPassFilters filters until it has found enough. Upstream does so with 16 workers, which changes the
 // order of what is found, not what.
@@ -177,12 +186,15 @@ func (s *Scheduler) findNodesThatPassFilters(state *fwk.CycleState, pod *fwk.Pod
 }
 
 // numFeasibleNodesToFind returns how many nodes are enough: all of fewer than 100, else 50 per cent less 1 for each 125
-// nodes, at least 5 per cent and 100.
+// nodes (up to v1.13 not less), at least 5 per cent and 100.
 func (s *Scheduler) numFeasibleNodesToFind(nodes int) int {
 	if nodes < minFeasibleNodesToFind {
 		return nodes
 	}
 	percentage := s.options.PercentageOfNodesToScore
+	if percentage == 0 {
+		percentage = s.features.NodesPercentage
+	}
 	if percentage == 0 {
 		percentage = max(50-nodes/125, minFeasibleNodesPercentageToFind)
 	}
@@ -191,6 +203,9 @@ func (s *Scheduler) numFeasibleNodesToFind(nodes int) int {
 
 // selectHost returns a node with the highest score, each such with the same probability.
 func (s *Scheduler) selectHost(nodes []*fwk.NodeInfo, scores []int64) *fwk.NodeInfo {
+	if s.features.RoundRobin {
+		return s.selectNextHost(nodes, scores)
+	}
 	best, ties := 0, 1
 	for i := 1; i < len(nodes); i++ {
 		switch {
@@ -203,6 +218,22 @@ func (s *Scheduler) selectHost(nodes []*fwk.NodeInfo, scores []int64) *fwk.NodeI
 		}
 	}
 	return nodes[best]
+}
+
+// selectNextHost is selectHost of releases that let nodes take turns.
+func (s *Scheduler) selectNextHost(nodes []*fwk.NodeInfo, scores []int64) *fwk.NodeInfo {
+	best := slices.Max(scores)
+	var ties []*fwk.NodeInfo
+	for i, score := range scores {
+		if score == best {
+			ties = append(ties, nodes[i])
+		}
+	}
+	if s.features.Minor < 12 { // sorted, the last name first
+		slices.SortFunc(ties, func(a, b *fwk.NodeInfo) int { return strings.Compare(b.Name(), a.Name()) })
+	}
+	s.lastNodeIndex++
+	return ties[(s.lastNodeIndex-1)%len(ties)]
 }
 
 // assume counts the pod on its node from now on, so that the next pod is scheduled without waiting for the binding.

@@ -61,6 +61,7 @@ type Scheduler struct {
 	informers informers
 
 	nextStartNodeIndex int
+	lastNodeIndex      int
 	statuses           fwk.NodeToStatus // of the last cycle
 	feasible           []*fwk.NodeInfo
 

@@ -13,10 +13,12 @@ import (
 // Models the running of plugins (pkg/scheduler/framework/runtime/framework.go, v1.36). Leaves out: profiles, extenders,
 // permit, pre-bind, opportunistic batching (system default spreading keeps it off), metrics.
 
-// WeightedPlugin is a plugin with the weight of its scores.
+// WeightedPlugin is a plugin with the weight of its scores; 0: it does not score.
 type WeightedPlugin struct {
 	Plugin
 	Weight int64
+	// NoFilter leaves its filter out: another plugin calls it.
+	NoFilter bool
 }
 
 // Framework runs plugins, in the order that they were given in.
@@ -67,7 +69,7 @@ func (f *Framework) Use(plugins ...WeightedPlugin) {
 		if pl, ok := p.Plugin.(PreFilterPlugin); ok {
 			f.preFilter = append(f.preFilter, pl)
 		}
-		if pl, ok := p.Plugin.(FilterPlugin); ok {
+		if pl, ok := p.Plugin.(FilterPlugin); ok && !p.NoFilter {
 			f.filterBits |= 1 << len(f.filter)
 			f.filter = append(f.filter, filter{pl, 1 << len(f.filter)})
 			if ext, ok := p.Plugin.(PreFilterExtensions); ok {
@@ -77,10 +79,10 @@ func (f *Framework) Use(plugins ...WeightedPlugin) {
 		if pl, ok := p.Plugin.(PostFilterPlugin); ok {
 			f.postFilter = append(f.postFilter, pl)
 		}
-		if pl, ok := p.Plugin.(PreScorePlugin); ok {
+		if pl, ok := p.Plugin.(PreScorePlugin); ok && p.Weight > 0 {
 			f.preScore = append(f.preScore, pl)
 		}
-		if pl, ok := p.Plugin.(ScorePlugin); ok {
+		if pl, ok := p.Plugin.(ScorePlugin); ok && p.Weight > 0 {
 			f.score = append(f.score, score{pl, p.Weight, 1 << len(f.score)})
 		}
 		if pl, ok := p.Plugin.(EnqueueExtensions); ok {
@@ -246,18 +248,18 @@ func (f *Framework) scoreBit(name string) uint32 {
 	return 0
 }
 
-// DefaultNormalizeScore brings scores from 0..highest to 0..100, turned round if reverse.
-func DefaultNormalizeScore(reverse bool, scores []int64) {
+// DefaultNormalizeScore brings scores from 0..highest to 0..most, turned round if reverse.
+func DefaultNormalizeScore(most int64, reverse bool, scores []int64) {
 	highest := int64(0)
 	for _, s := range scores {
 		highest = max(highest, s)
 	}
 	for i, s := range scores {
 		if highest > 0 {
-			s = MaxNodeScore * s / highest
+			s = most * s / highest
 		}
 		if reverse {
-			s = MaxNodeScore - s
+			s = most - s
 		}
 		scores[i] = s
 	}
@@ -279,20 +281,23 @@ func (d *Diagnosis) AddPluginStatus(s *Status) {
 }
 
 // FitMessage is the message of a pod that fits on none of so many nodes: how many refused it for each reason
-// (framework.FitError.Error).
-func (d *Diagnosis) FitMessage(nodes int) string {
+// (framework.FitError.Error, K@1.25, K@1.26, K@1.28, K@1.29, v1.36).
+func (d *Diagnosis) FitMessage(nodes int, f *Features) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "0/%d nodes are available:", nodes)
-	switch {
-	case d.PreFilterMsg != "":
+	if f.Minor >= 26 && d.PreFilterMsg != "" {
 		b.WriteString(" " + d.PreFilterMsg + ".")
-	default:
-		if reasons := d.reasons(nodes); len(reasons) > 0 {
+	}
+	if f.Minor < 29 || d.PreFilterMsg == "" {
+		if reasons := d.reasons(nodes); len(reasons) > 0 || f.Minor < 26 {
 			b.WriteString(" " + strings.Join(reasons, ", ") + ".")
 		}
 	}
-	if d.PostFilterMsg != "" {
+	if d.PostFilterMsg != "" && f.PreemptionSaid {
 		b.WriteString(" " + d.PostFilterMsg)
+		if 26 <= f.Minor && f.Minor < 29 { // a full stop after each part, also after one that ends with it
+			b.WriteString(".")
+		}
 	}
 	return b.String()
 }

@@ -9,7 +9,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 )
 
-// MaxNodeScore is what the best node gets from a plugin.
+// MaxNodeScore is what the best node gets from a plugin since v1.17; see ScoreFeatures.
 const MaxNodeScore int64 = 100
 
 // Plugin is one part of the decision, with the name that upstream gives it.
@@ -138,6 +138,7 @@ const (
 	PodTopologySpreadScore
 	InterPodAffinityFilter
 	InterPodAffinityScore
+	SelectorSpreadScore
 	stateKeys
 )
 

@@ -9,8 +9,8 @@ import (
 // BalancedAllocation prefers nodes whose shares of CPU and memory in use are, or become, alike.
 //
 // Models kube-scheduler's NodeResourcesBalancedAllocation plugin over CPU and memory
-// (pkg/scheduler/framework/plugins/noderesources/balanced_allocation.go, v1.36; before that the forms of v1.20.0 and
-// v1.24.0 to v1.35.0). Leaves out: other resources.
+// (pkg/scheduler/framework/plugins/noderesources/balanced_allocation.go, v1.36, and the forms before it). Leaves out:
+// other resources.
 type BalancedAllocation struct{ features *fwk.Features }
 
 // whole is a share of 1: shares are counted in thousand millionths.
@@ -33,13 +33,15 @@ func (pl *BalancedAllocation) PreScore(_ *fwk.CycleState, pod *fwk.PodInfo, _ []
 func (pl *BalancedAllocation) Score(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) int64 {
 	has, used := &node.Allocatable, &node.Requested
 	cpu, memory := pod.Requests.MilliCPU, pod.Requests.Memory
-	if pl.features.Minor < 24 { // it looked at the requests with their defaults, and refused full nodes
+	if pl.features.BalancedDefaults {
 		used, cpu, memory = &node.NonZeroRequested, pod.NonZero.MilliCPU, pod.NonZero.Memory
+	}
+	if pl.features.BalancedDistance {
 		c, m := share(used.MilliCPU+cpu, has.MilliCPU), share(used.Memory+memory, has.Memory)
 		if c >= whole || m >= whole {
 			return 0
 		}
-		return (whole - distance(c, m)) * fwk.MaxNodeScore / whole
+		return (whole - distance(c, m)) * pl.features.MaxNodeScore / whole
 	}
 	with := balance(used.MilliCPU+cpu, used.Memory+memory, has)
 	if !pl.features.BalancedChange {

@@ -86,16 +86,13 @@ func (pl *DefaultPreemption) PostFilter(state *fwk.CycleState, pod *fwk.PodInfo,
 	if len(candidates) == 0 {
 		statuses.SetAbsent(notHelpful)
 		d := fwk.Diagnosis{NodeToStatus: &statuses}
-		return &fwk.PostFilterResult{}, pl.unschedulable(d.FitMessage(len(nodes)))
+		return &fwk.PostFilterResult{}, pl.unschedulable(d.FitMessage(len(nodes), pl.features))
 	}
 	best := pl.pickOneNodeForPreemption(candidates)
 	return &fwk.PostFilterResult{NominatedNodeName: best.node.Name(), Victims: best.victims}, nil
 }
 
 func (pl *DefaultPreemption) unschedulable(why string) *fwk.Status {
-	if pl.features.Minor < 24 { // the message of the PostFilter was not shown
-		return fwk.NewStatus(fwk.Unschedulable, defaultPreemption)
-	}
 	return fwk.NewStatus(fwk.Unschedulable, defaultPreemption, "preemption: "+why)
 }
 
@@ -109,7 +106,7 @@ func (pl *DefaultPreemption) ineligible(pod *corev1.Pod, m *fwk.NodeToStatus) st
 		return ""
 	}
 	node := pl.Node(nominated)
-	if node == nil || m.At(node.Order).Code == fwk.UnschedulableAndUnresolvable {
+	if node == nil || pl.features.LostNominationsEnd && m.At(node.Order).Code == fwk.UnschedulableAndUnresolvable {
 		return ""
 	}
 	for _, other := range node.Pods {
@@ -120,12 +117,12 @@ func (pl *DefaultPreemption) ineligible(pod *corev1.Pod, m *fwk.NodeToStatus) st
 	return ""
 }
 
-// terminating reports whether a pod goes to make room; before v1.26 no matter why it goes.
+// terminating reports whether a pod goes to make room; before v1.27 no matter why it goes.
 func (pl *DefaultPreemption) terminating(pod *corev1.Pod) bool {
 	if pod.DeletionTimestamp == nil {
 		return false
 	}
-	if pl.features.Minor < 26 { // PodDisruptionConditions, beta on 1.26
+	if !pl.features.OwnVictimsOnly {
 		return true
 	}
 	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
@@ -142,7 +139,10 @@ func (pl *DefaultPreemption) findCandidates(state *fwk.CycleState, pod *fwk.PodI
 		return nil
 	}
 	offset := pl.Listers.RandomBelow(len(nodes))
-	enough := min(max(len(nodes)*minCandidateNodesPercentage/100, minCandidateNodesAbsolute), len(nodes))
+	enough := len(nodes)
+	if pl.features.CandidatesLimited {
+		enough = min(max(len(nodes)*minCandidateNodesPercentage/100, minCandidateNodesAbsolute), len(nodes))
+	}
 	budgets := pl.Listers.PodDisruptionBudgets()
 	var harmless, violating []candidate
 	for i := range nodes {
@@ -218,7 +218,7 @@ func (pl *DefaultPreemption) selectVictimsOnNode(state *fwk.CycleState, pod *fwk
 
 // moreImportant orders pods by priority, then by age (pkg/scheduler/util MoreImportantPod).
 func (pl *DefaultPreemption) moreImportant(a, b *fwk.PodInfo) int {
-	if x, y := fwk.Priority(a.Pod), fwk.Priority(b.Pod); x != y {
+	if x, y := fwk.Priority(a.Pod), fwk.Priority(b.Pod); x != y || !pl.features.VictimsByAge {
 		return int(int64(y) - int64(x))
 	}
 	switch x, y := pl.startTime(a.Pod), pl.startTime(b.Pod); {
@@ -312,6 +312,9 @@ func (pl *DefaultPreemption) pickOneNodeForPreemption(candidates []candidate) ca
 
 // earliestStart is when the oldest of the victims of the highest priority started.
 func (pl *DefaultPreemption) earliestStart(c *candidate) int64 {
+	if !pl.features.VictimsByAge {
+		return 0
+	}
 	highest, earliest := fwk.Priority(c.victims[0]), pl.startTime(c.victims[0])
 	for _, victim := range c.victims {
 		switch p := fwk.Priority(victim); {

@@ -8,8 +8,12 @@ import (
 
 // ImageLocality prefers nodes that have the pod's images, by their size and how many nodes have them.
 //
-// Models kube-scheduler's ImageLocality plugin (pkg/scheduler/framework/plugins/imagelocality, v1.36).
-type ImageLocality struct{ fwk.Handle }
+// Models kube-scheduler's ImageLocality plugin (pkg/scheduler/framework/plugins/imagelocality, v1.36). Leaves out:
+// image volumes; how releases before v1.30 count init containers and several containers.
+type ImageLocality struct {
+	fwk.Handle
+	features *fwk.Features
+}
 
 const (
 	// The sizes between which images count (image_locality.go minThreshold, maxContainerThreshold).
@@ -44,7 +48,7 @@ func (pl ImageLocality) Score(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.Nod
 	}
 	most := int64(imageThresholdMax) * int64(len(spec.InitContainers)+len(spec.Containers))
 	sum = min(max(sum, imageThresholdMin), most)
-	return fwk.MaxNodeScore * (sum - imageThresholdMin) / (most - imageThresholdMin)
+	return pl.features.MaxNodeScore * (sum - imageThresholdMin) / (most - imageThresholdMin)
 }
 
 // scaled is the image's size, less for one that few nodes have: pods should not gather on them.

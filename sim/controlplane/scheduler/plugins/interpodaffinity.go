@@ -16,7 +16,8 @@ import (
 // out: arguments (hardPodAffinityWeight is 1).
 type InterPodAffinity struct {
 	fwk.Handle
-	listers *fwk.Listers
+	listers  *fwk.Listers
+	features *fwk.Features
 
 	notNear, tooNear, refused *fwk.Status
 }
@@ -24,14 +25,24 @@ type InterPodAffinity struct {
 // hardPodAffinityWeight is what an existing pod's required affinity counts for in scores (apis/config/v1/defaults.go).
 const hardPodAffinityWeight = 1
 
-func newInterPodAffinity(fw *fwk.Framework) *InterPodAffinity {
-	return &InterPodAffinity{Handle: fw.Handle, listers: fw.Listers,
-		notNear: fwk.NewStatus(fwk.UnschedulableAndUnresolvable, interPodAffinity,
-			"node(s) didn't match pod affinity rules"),
-		tooNear: fwk.NewStatus(fwk.Unschedulable, interPodAffinity,
-			"node(s) didn't match pod anti-affinity rules"),
-		refused: fwk.NewStatus(fwk.Unschedulable, interPodAffinity,
-			"node(s) didn't satisfy existing pods anti-affinity rules")}
+func newInterPodAffinity(fw *fwk.Framework, f *fwk.Features) *InterPodAffinity {
+	status := func(code fwk.Code, reason string) *fwk.Status {
+		switch { // up to 1.21.0 two reasons, and the first may have changed
+		case f.Minor < 21:
+			return fwk.NewStatus(code, interPodAffinity, "node(s) didn't match pod affinity/anti-affinity", reason)
+		case f.Minor < 22:
+			return fwk.NewStatus(code, interPodAffinity, "node(s) didn't match pod affinity/anti-affinity rules", reason)
+		}
+		return fwk.NewStatus(code, interPodAffinity, reason)
+	}
+	unresolvable := fwk.UnschedulableAndUnresolvable
+	if f.Minor < 12 { // K@1.11, K@1.12:pkg/scheduler/core/generic_scheduler.go nodesWherePreemptionMightHelp
+		unresolvable = fwk.Unschedulable
+	}
+	return &InterPodAffinity{Handle: fw.Handle, listers: fw.Listers, features: f,
+		notNear: status(unresolvable, "node(s) didn't match pod affinity rules"),
+		tooNear: status(fwk.Unschedulable, "node(s) didn't match pod anti-affinity rules"),
+		refused: status(fwk.Unschedulable, "node(s) didn't satisfy existing pods anti-affinity rules")}
 }
 
 // Name implements fwk.Plugin.
@@ -178,6 +189,8 @@ func (pl *InterPodAffinity) RemovePod(state *fwk.CycleState, pod, removed *fwk.P
 func (pl *InterPodAffinity) Filter(state *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) *fwk.Status {
 	s := state.Read(fwk.InterPodAffinityFilter).(*affinityFilterState)
 	switch {
+	case pl.features.Minor < 19 && s.isRefused(node): // 1.18.0 looked at this first
+		return pl.refused
 	case !s.near(pod, node):
 		return pl.notNear
 	case s.any(s.unwanted, s.anti, node):
@@ -318,16 +331,19 @@ func (pl *InterPodAffinity) Score(state *fwk.CycleState, _ *fwk.PodInfo, node *f
 	return score
 }
 
-// NormalizeScore spreads the scores over 0..100.
+// NormalizeScore spreads the scores from nothing to the most.
 func (pl *InterPodAffinity) NormalizeScore(_ *fwk.CycleState, _ []*fwk.NodeInfo, scores []int64) {
 	lowest, highest := int64(math.MaxInt64), int64(math.MinInt64)
+	if pl.features.AffinityFromZero {
+		lowest, highest = 0, 0
+	}
 	for _, s := range scores {
 		lowest, highest = min(lowest, s), max(highest, s)
 	}
 	for i, s := range scores {
 		scores[i] = 0
 		if highest > lowest {
-			scores[i] = fwk.MaxNodeScore * (s - lowest) / (highest - lowest)
+			scores[i] = pl.features.MaxNodeScore * (s - lowest) / (highest - lowest)
 		}
 	}
 }

@@ -7,19 +7,22 @@ import fwk "ksim/sim/controlplane/scheduler/framework"
 //
 // Models kube-scheduler's NodeAffinity plugin (pkg/scheduler/framework/plugins/nodeaffinity, v1.36). Leaves out: added
 // affinity of a profile.
-type NodeAffinity struct{ mismatch, conflict *fwk.Status }
+type NodeAffinity struct {
+	features           *fwk.Features
+	mismatch, conflict *fwk.Status
+}
 
 var skipNodeAffinity = fwk.NewStatus(fwk.Skip, nodeAffinity)
 
 func newNodeAffinity(f *fwk.Features) *NodeAffinity {
-	reason := "node(s) didn't match Pod's node affinity/selector" // 1.24.0 and later
-	switch {
+	reason := "node(s) didn't match Pod's node affinity/selector"
+	switch { // the texts of 1.19.0, 1.20.0 and 1.21.0
 	case f.Minor < 20:
 		reason = "node(s) didn't match node selector"
-	case f.Minor < 22:
-		reason = "node(s) didn't match Pod's node affinity" // 1.20.0
+	case f.Minor < 21:
+		reason = "node(s) didn't match Pod's node affinity"
 	}
-	return &NodeAffinity{
+	return &NodeAffinity{features: f,
 		mismatch: fwk.NewStatus(fwk.UnschedulableAndUnresolvable, nodeAffinity, reason),
 		conflict: fwk.NewStatus(fwk.UnschedulableAndUnresolvable, nodeAffinity, "pod affinity terms conflict"),
 	}
@@ -32,6 +35,9 @@ func (pl *NodeAffinity) Name() string { return nodeAffinity }
 func (pl *NodeAffinity) PreFilter(_ *fwk.CycleState, pod *fwk.PodInfo) ([]string, *fwk.Status) {
 	if pod.RequiredNode == nil {
 		return nil, skipNodeAffinity
+	}
+	if !pl.features.PreFilterNames {
+		return nil, nil
 	}
 	names, only := fwk.RequiredNodeNames(&pod.Pod.Spec)
 	if only && len(names) == 0 {
@@ -63,7 +69,7 @@ func (pl *NodeAffinity) Score(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.Nod
 
 // NormalizeScore implements fwk.ScoreExtensions.
 func (pl *NodeAffinity) NormalizeScore(_ *fwk.CycleState, _ []*fwk.NodeInfo, scores []int64) {
-	fwk.DefaultNormalizeScore(false, scores)
+	fwk.DefaultNormalizeScore(pl.features.MaxNodeScore, false, scores)
 }
 
 // EventsToRegister implements fwk.EnqueueExtensions.

@@ -109,10 +109,10 @@ func (pl *Fit) Score(_ *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) in
 	has, used, request := &node.Allocatable, &node.NonZeroRequested, &pod.NonZero
 	score, weights := int64(0), int64(0)
 	if has.MilliCPU > 0 {
-		score, weights = score+freeShare(used.MilliCPU+request.MilliCPU, has.MilliCPU), weights+1
+		score, weights = score+pl.freeShare(used.MilliCPU+request.MilliCPU, has.MilliCPU), weights+1
 	}
 	if has.Memory > 0 {
-		score, weights = score+freeShare(used.Memory+request.Memory, has.Memory), weights+1
+		score, weights = score+pl.freeShare(used.Memory+request.Memory, has.Memory), weights+1
 	}
 	if weights == 0 {
 		return 0
@@ -127,11 +127,11 @@ func (pl *Fit) ScoreAll(state *fwk.CycleState, pod *fwk.PodInfo, nodes []*fwk.No
 	}
 }
 
-func freeShare(requested, capacity int64) int64 {
+func (pl *Fit) freeShare(requested, capacity int64) int64 {
 	if requested > capacity {
 		return 0
 	}
-	return (capacity - requested) * fwk.MaxNodeScore / capacity
+	return (capacity - requested) * pl.features.MaxNodeScore / capacity
 }
 
 // EventsToRegister implements fwk.EnqueueExtensions.

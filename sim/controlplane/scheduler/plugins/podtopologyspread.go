@@ -38,10 +38,14 @@ type spreadConstraint struct {
 
 func newPodTopologySpread(fw *fwk.Framework, f *fwk.Features) *PodTopologySpread {
 	const reason = "node(s) didn't match pod topology spread constraints"
-	return &PodTopologySpread{Handle: fw.Handle, listers: fw.Listers, features: f, defaults: map[types.UID]defaults{},
+	pl := &PodTopologySpread{Handle: fw.Handle, listers: fw.Listers, features: f, defaults: map[types.UID]defaults{},
 		unbalanced: fwk.NewStatus(fwk.Unschedulable, podTopologySpread, reason),
 		unlabelled: fwk.NewStatus(fwk.UnschedulableAndUnresolvable, podTopologySpread,
 			reason+" (missing required label)")}
+	if f.Minor < 19 { // 1.18.0
+		pl.unlabelled = pl.unbalanced
+	}
+	return pl
 }
 
 // Name implements fwk.Plugin.

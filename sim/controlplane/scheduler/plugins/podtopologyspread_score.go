@@ -1,14 +1,11 @@
 package plugins
 
 import (
-	"maps"
 	"math"
 	"math/bits"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 
 	fwk "ksim/sim/controlplane/scheduler/framework"
 )
@@ -27,25 +24,19 @@ func (pl *PodTopologySpread) defaultConstraints(pod *corev1.Pod) []spreadConstra
 	if !pl.features.SystemDefaultSpreading {
 		return nil
 	}
-	set, of, owner := pl.belongsTo(pod)
-	if known := pl.defaults[owner]; len(set) == 0 && of != nil && known.of == of {
+	o := owners(pl.listers, pod)
+	if known := pl.defaults[o.controller]; len(o.services) == 0 && o.set == nil && o.of != nil && known.of == o.of {
 		return known.constraints
 	}
-	selector := set.AsSelector()
-	if of != nil {
-		if requirements, ok := fwk.SelectorOf(of).Requirements(); ok {
-			selector = selector.Add(requirements...)
-		}
-	}
 	var constraints []spreadConstraint
-	if !selector.Empty() {
+	if selector := o.all(); !selector.Empty() {
 		constraints = systemDefaultConstraints(selectorOf(selector))
 	}
-	if len(set) == 0 && of != nil {
+	if len(o.services) == 0 && o.set == nil && o.of != nil {
 		if len(pl.defaults) >= defaultsMax {
 			clear(pl.defaults)
 		}
-		pl.defaults[owner] = defaults{of, constraints}
+		pl.defaults[o.controller] = defaults{o.of, constraints}
 	}
 	return constraints
 }
@@ -59,44 +50,10 @@ type defaults struct {
 // defaultsMax bounds the memory. chosen: a thousand workloads.
 const defaultsMax = 1024
 
-// belongsTo returns the selectors of what the pod belongs to: those of its Services in one, and its controller's
-// (plugins/helper/spread.go DefaultSelector).
-func (pl *PodTopologySpread) belongsTo(pod *corev1.Pod) (set labels.Set, of *metav1.LabelSelector, uid types.UID) {
-	for _, service := range pl.listers.Services(pod.Namespace) {
-		if len(service.Spec.Selector) > 0 && labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(pod.Labels)) {
-			if set == nil {
-				set = labels.Set{}
-			}
-			maps.Copy(set, service.Spec.Selector)
-		}
-	}
-	owner := metav1.GetControllerOfNoCopy(pod)
-	if owner == nil {
-		return set, nil, ""
-	}
-	switch owner.APIVersion + "/" + owner.Kind {
-	case "v1/ReplicationController":
-		if rc := pl.listers.ReplicationController(pod.Namespace, owner.Name); rc != nil {
-			if set == nil {
-				set = labels.Set{}
-			}
-			maps.Copy(set, rc.Spec.Selector)
-		}
-	case "apps/v1/ReplicaSet":
-		if rs := pl.listers.ReplicaSet(pod.Namespace, owner.Name); rs != nil {
-			of = rs.Spec.Selector
-		}
-	case "apps/v1/StatefulSet":
-		if ss := pl.listers.StatefulSet(pod.Namespace, owner.Name); ss != nil {
-			of = ss.Spec.Selector
-		}
-	}
-	return set, of, owner.UID
-}
-
 // spreadScoreState is how many matching pods each domain has, by constraint, as far as nodes of it passed the filters.
 type spreadScoreState struct {
 	constraints []spreadConstraint
+	needsAll    bool                   // topology keys, or a node is ignored
 	ignored     map[*fwk.NodeInfo]bool // have not all topology keys
 	domains     []*fwk.Domains
 	counts      [][]int64 // of domains; less than 0: none of the nodes is in it; nil for hostnames
@@ -110,7 +67,7 @@ func (s *spreadScoreState) Clone() fwk.StateData { return s }
 // PreScore counts the matching pods of the domains that are left.
 func (pl *PodTopologySpread) PreScore(state *fwk.CycleState, pod *fwk.PodInfo, nodes []*fwk.NodeInfo) *fwk.Status {
 	own := len(pod.Pod.Spec.TopologySpreadConstraints) > 0
-	s := &spreadScoreState{}
+	s := &spreadScoreState{needsAll: own || pl.features.DefaultsNeedAllTopologies}
 	if own {
 		s.constraints = pl.constraints(pod.Pod, corev1.ScheduleAnyway)
 	} else {
@@ -124,7 +81,7 @@ func (pl *PodTopologySpread) PreScore(state *fwk.CycleState, pod *fwk.PodInfo, n
 	s.counts = make([][]int64, len(s.constraints))
 	s.weights = make([]uint64, len(s.constraints))
 	for _, node := range nodes {
-		if own && !hasTopologies(node, s.constraints) {
+		if s.needsAll && !hasTopologies(node, s.constraints) {
 			if s.ignored == nil {
 				s.ignored = map[*fwk.NodeInfo]bool{}
 			}
@@ -160,8 +117,8 @@ func (pl *PodTopologySpread) countDomains(s *spreadScoreState, i int, pod *fwk.P
 	}
 	s.weights[i] = naturalLogarithm(uint64(different + 2))
 	s.counts[i] = counts
-	if own := len(pod.Pod.Spec.TopologySpreadConstraints) > 0; own || pod.RequiredNode != nil {
-		pl.sumIncluded(s, i, pod, own)
+	if s.needsAll || pod.RequiredNode != nil {
+		pl.sumIncluded(s, i, pod)
 		return
 	}
 	for slot, d := range domains.Of { // all nodes count
@@ -172,11 +129,11 @@ func (pl *PodTopologySpread) countDomains(s *spreadScoreState, i int, pod *fwk.P
 }
 
 // sumIncluded adds up the domains of the i-th constraint over the nodes that the pod's own wishes leave.
-func (pl *PodTopologySpread) sumIncluded(s *spreadScoreState, i int, pod *fwk.PodInfo, own bool) {
+func (pl *PodTopologySpread) sumIncluded(s *spreadScoreState, i int, pod *fwk.PodInfo) {
 	domains, counts := s.domains[i], s.counts[i]
 	for _, node := range pl.Nodes() {
 		n := int64(s.tables[i][node.Slot])
-		if n == 0 || own && !hasTopologies(node, s.constraints) || !s.constraints[i].includes(pod, node) {
+		if n == 0 || s.needsAll && !hasTopologies(node, s.constraints) || !s.constraints[i].includes(pod, node) {
 			continue
 		}
 		if d := domains.Of[node.Slot]; counts[d] >= 0 {
@@ -185,7 +142,7 @@ func (pl *PodTopologySpread) sumIncluded(s *spreadScoreState, i int, pod *fwk.Po
 	}
 }
 
-// Score is the weighted sum of the matching pods in the node's domains, rounded.
+// Score is the weighted sum of the matching pods in the node's domains.
 func (pl *PodTopologySpread) Score(state *fwk.CycleState, pod *fwk.PodInfo, node *fwk.NodeInfo) int64 {
 	var score [1]int64
 	pl.ScoreAll(state, pod, []*fwk.NodeInfo{node}, score[:])
@@ -196,9 +153,16 @@ func (pl *PodTopologySpread) Score(state *fwk.CycleState, pod *fwk.PodInfo, node
 func (pl *PodTopologySpread) ScoreAll(state *fwk.CycleState, _ *fwk.PodInfo, nodes []*fwk.NodeInfo, scores []int64) {
 	s := state.Read(fwk.PodTopologySpreadScore).(*spreadScoreState)
 	clear(scores)
+	half := uint64(0)
+	if pl.features.SpreadRounds {
+		half = 1 << 31
+	}
 	for i := range s.constraints {
 		domains, counts, table := s.domains[i], s.counts[i], s.tables[i]
 		weight, skew := s.weights[i], uint64(s.constraints[i].maxSkew-1)<<32
+		if pl.features.SpreadByShare { // every pod counts for one, whatever the number of domains
+			weight, skew = 1<<32, 0
+		}
 		for j, node := range nodes {
 			slot := node.Slot
 			if !domains.Labelled[slot] {
@@ -217,7 +181,7 @@ func (pl *PodTopologySpread) ScoreAll(state *fwk.CycleState, _ *fwk.PodInfo, nod
 		if s.ignored != nil && s.ignored[node] {
 			scores[j] = 0
 		} else {
-			scores[j] = int64((uint64(scores[j]) + 1<<31) >> 32)
+			scores[j] = int64((uint64(scores[j]) + half) >> 32)
 		}
 	}
 }
@@ -225,11 +189,15 @@ func (pl *PodTopologySpread) ScoreAll(state *fwk.CycleState, _ *fwk.PodInfo, nod
 // NormalizeScore turns the scores round: the fewer, the better; ignored nodes get nothing.
 func (pl *PodTopologySpread) NormalizeScore(state *fwk.CycleState, nodes []*fwk.NodeInfo, scores []int64) {
 	s := state.Read(fwk.PodTopologySpreadScore).(*spreadScoreState)
-	lowest, highest := int64(math.MaxInt64), int64(0)
+	lowest, highest, total := int64(math.MaxInt64), int64(0), int64(0)
 	for i, score := range scores {
 		if s.ignored == nil || !s.ignored[nodes[i]] {
-			lowest, highest = min(lowest, score), max(highest, score)
+			lowest, highest, total = min(lowest, score), max(highest, score), total+score
 		}
+	}
+	if pl.features.SpreadByShare {
+		normalizeByShare(s, nodes, scores, lowest, total)
+		return
 	}
 	for i, score := range scores {
 		switch {
@@ -239,6 +207,20 @@ func (pl *PodTopologySpread) NormalizeScore(state *fwk.CycleState, nodes []*fwk.
 			scores[i] = fwk.MaxNodeScore
 		default:
 			scores[i] = fwk.MaxNodeScore * (highest + lowest - score) / highest
+		}
+	}
+}
+
+// normalizeByShare is NormalizeScore of v1.18.
+func normalizeByShare(s *spreadScoreState, nodes []*fwk.NodeInfo, scores []int64, lowest, total int64) {
+	for i, score := range scores {
+		switch {
+		case total == lowest: // one node, or no pods: all alike, ignored ones included
+			scores[i] = fwk.MaxNodeScore
+		case s.ignored != nil && s.ignored[nodes[i]]:
+			scores[i] = 0
+		default:
+			scores[i] = fwk.MaxNodeScore * (total - score) / (total - lowest)
 		}
 	}
 }

@@ -13,6 +13,9 @@ const (
 	nodeResourcesFit   = "NodeResourcesFit"
 	volumeBinding      = "VolumeBinding"
 	podTopologySpread  = "PodTopologySpread"
+	selectorSpread     = "SelectorSpread"
+	nodeConditions     = "CheckNodeCondition" // a predicate, as the next
+	generalPredicates  = "GeneralPredicates"
 	interPodAffinity   = "InterPodAffinity"
 	dynamicResources   = "DynamicResources"
 	defaultPreemption  = "DefaultPreemption"
@@ -20,29 +23,54 @@ const (
 	imageLocality      = "ImageLocality"
 )
 
-// Default returns the default plugins of a release for a framework, with the weights of their scores
-// (pkg/scheduler/apis/config/v1/default_plugins.go, v1.36; before v1.23 algorithmprovider/registry.go).
+// Default returns the default plugins of a release for a framework, with the weights of their scores: filters in the
+// order in which they are asked, which decides what is said of a node that several refuse
+// (pkg/scheduler/apis/config/v1/default_plugins.go, v1.36; before v1.23 algorithmprovider/registry.go; before v1.17
+// predicatesOrdering in algorithm/predicates/predicates.go). Leaves out: NodePreferAvoidPods, whose annotation names
+// controllers by UID.
 func Default(fw *fwk.Framework, f *fwk.Features) []fwk.WeightedPlugin {
 	w := f.Weights
-	plugins := []fwk.WeightedPlugin{
-		{Plugin: SchedulingGates{}},
-		{Plugin: NodeUnschedulable{}},
-		{Plugin: NodeName{}},
-		{Plugin: newTaintToleration(f), Weight: w.TaintToleration},
-		{Plugin: newNodeAffinity(f), Weight: w.NodeAffinity},
-		{Plugin: NodePorts{}},
-		{Plugin: newFit(f), Weight: w.NodeResourcesFit},
-		{Plugin: VolumeBinding{fw.Listers}},
-		{Plugin: newPodTopologySpread(fw, f), Weight: w.PodTopologySpread},
-		{Plugin: newInterPodAffinity(fw), Weight: w.InterPodAffinity},
+	fit, affinity := newFit(f), newNodeAffinity(f)
+	name := fwk.WeightedPlugin{Plugin: NodeName{}}
+	ports := fwk.WeightedPlugin{Plugin: NodePorts{}}
+	labels := fwk.WeightedPlugin{Plugin: affinity, Weight: w.NodeAffinity}
+	resources := fwk.WeightedPlugin{Plugin: fit, Weight: w.NodeResourcesFit}
+	taints := fwk.WeightedPlugin{Plugin: newTaintToleration(f), Weight: w.TaintToleration}
+	volumes := fwk.WeightedPlugin{Plugin: VolumeBinding{fw.Listers}}
+	spread := fwk.WeightedPlugin{Plugin: newPodTopologySpread(fw, f), Weight: w.PodTopologySpread}
+	near := fwk.WeightedPlugin{Plugin: newInterPodAffinity(fw, f), Weight: w.InterPodAffinity}
+
+	plugins := []fwk.WeightedPlugin{{Plugin: SchedulingGates{}}}
+	if f.NodeConditions {
+		plugins = append(plugins, fwk.WeightedPlugin{Plugin: NodeConditions{}})
+	} else {
+		plugins = append(plugins, fwk.WeightedPlugin{Plugin: NodeUnschedulable{}})
+	}
+	switch {
+	case f.GeneralPredicates:
+		name.NoFilter, ports.NoFilter, labels.NoFilter, resources.NoFilter = true, true, true, true
+		general := fwk.WeightedPlugin{Plugin: &GeneralPredicates{fit, affinity}}
+		plugins = append(plugins, general, resources, name, ports, labels, taints, volumes, near)
+	case w.PodTopologySpread == 0:
+		plugins = append(plugins, resources, name, ports, labels, taints, volumes, near)
+	case f.SpreadLast:
+		plugins = append(plugins, resources, name, ports, labels, taints, volumes, near, spread)
+	case f.ResourcesFirst:
+		plugins = append(plugins, resources, name, ports, labels, taints, volumes, spread, near)
+	default:
+		plugins = append(plugins, name, taints, labels, ports, resources, volumes, spread, near)
 	}
 	if f.DynamicResources {
 		plugins = append(plugins, fwk.WeightedPlugin{Plugin: DynamicResources{}})
 	}
-	return append(plugins,
+	plugins = append(plugins,
 		fwk.WeightedPlugin{Plugin: NewDefaultPreemption(fw, f)},
 		fwk.WeightedPlugin{Plugin: &BalancedAllocation{f}, Weight: w.NodeResourcesBalancedAllocation},
-		fwk.WeightedPlugin{Plugin: ImageLocality{fw}, Weight: w.ImageLocality})
+		fwk.WeightedPlugin{Plugin: ImageLocality{fw, f}, Weight: w.ImageLocality})
+	if w.SelectorSpread > 0 {
+		plugins = append(plugins, fwk.WeightedPlugin{Plugin: newSelectorSpread(fw, f), Weight: w.SelectorSpread})
+	}
+	return plugins
 }
 
 // AdmissionCheck reports whether a node could take a pod as far as it alone can tell: resources, node affinity, node

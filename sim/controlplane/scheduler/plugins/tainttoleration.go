@@ -11,17 +11,20 @@ import (
 //
 // Models kube-scheduler's TaintToleration plugin (pkg/scheduler/framework/plugins/tainttoleration, v1.36).
 type TaintToleration struct {
-	reason func(*corev1.Taint) string
-	known  map[string]*fwk.Status // by reason; there are few, and nodes are many
+	features *fwk.Features
+	reason   func(*corev1.Taint) string
+	known    map[string]*fwk.Status // by reason; there are few, and nodes are many
 }
 
 func newTaintToleration(f *fwk.Features) *TaintToleration {
-	pl := &TaintToleration{known: map[string]*fwk.Status{}}
-	switch { // the texts of 1.20.0, 1.24.0 to 1.34.1, and 1.35.0
+	pl := &TaintToleration{features: f, known: map[string]*fwk.Status{}}
+	switch { // the texts of 1.17.0, 1.18.0, 1.24.0 and 1.35.0
 	case f.Minor >= 35:
 		pl.reason = func(*corev1.Taint) string { return "node(s) had untolerated taint(s)" }
 	case f.Minor >= 24:
 		pl.reason = func(t *corev1.Taint) string { return "node(s) had untolerated taint {" + t.Key + ": " + t.Value + "}" }
+	case f.Minor < 18:
+		pl.reason = func(*corev1.Taint) string { return "node(s) had taints that the pod didn't tolerate" }
 	default:
 		pl.reason = func(t *corev1.Taint) string {
 			return "node(s) had taint {" + t.Key + ": " + t.Value + "}, that the pod didn't tolerate"
@@ -72,7 +75,7 @@ func (pl *TaintToleration) ScoreAll(state *fwk.CycleState, pod *fwk.PodInfo, nod
 
 // NormalizeScore implements fwk.ScoreExtensions: fewer is better.
 func (pl *TaintToleration) NormalizeScore(_ *fwk.CycleState, _ []*fwk.NodeInfo, scores []int64) {
-	fwk.DefaultNormalizeScore(true, scores)
+	fwk.DefaultNormalizeScore(pl.features.MaxNodeScore, true, scores)
 }
 
 // EventsToRegister implements fwk.EnqueueExtensions.

@@ -16,11 +16,13 @@ type PreEnqueueCheck func(pod *fwk.PodInfo) bool
 // MoveAllToActiveOrBackoffQueue tells all pods in the pool of a change; those that it may help are tried again, after
 // their back-off. check may be nil.
 func (q *PriorityQueue) MoveAllToActiveOrBackoffQueue(change fwk.Change, check PreEnqueueCheck) {
-	q.miss(change)
-	if len(q.pool) == 0 || !q.isEventOfInterest(change.Event) {
-		return
+	interest := q.isEventOfInterest(change.Event)
+	if interest || q.config.Features.Minor < 30 { // K@1.29, K@1.30:internal/queue/scheduling_queue.go
+		q.miss(change)
 	}
-	q.moveMatching(&change, check)
+	if len(q.pool) > 0 && interest {
+		q.moveMatching(&change, check)
+	}
 }
 
 // Idle reports whether nobody would hear of an event.
@@ -44,7 +46,8 @@ func (q *PriorityQueue) moveMatching(change *fwk.Change, check PreEnqueueCheck) 
 func (q *PriorityQueue) AssignedPodAdded(change fwk.Change, namespaceLabels map[string]string) {
 	q.MoveAllToActiveOrBackoffQueue(change, func(pod *fwk.PodInfo) bool {
 		info := q.byUID[pod.Pod.UID]
-		if info != nil && slices.Contains(info.UnschedulablePlugins, "PodTopologySpread") &&
+		if info != nil && q.config.Features.PlacedPodsWakeSpread &&
+			slices.Contains(info.UnschedulablePlugins, "PodTopologySpread") &&
 			pod.Pod.Namespace == change.NewPod.Namespace {
 			return true
 		}
@@ -139,13 +142,17 @@ const window = time.Second
 
 func alignToWindow(t sim.Time) sim.Time { return t - t%sim.Time(window) }
 
-// backoffTime is when the pod's back-off ends: 1 s after the first refusal or error, doubling up to 10 s.
+// backoffTime is when the pod's back-off ends: 1 s after the first refusal or error, doubling up to 10 s; at once up to
+// v1.13.
 func (q *PriorityQueue) backoffTime(info *QueuedPodInfo) sim.Time {
 	count := info.unschedulable
-	if info.errors > 0 {
+	switch {
+	case q.config.Features.BackoffByAttempts:
+		count = info.tries
+	case info.errors > 0:
 		count = info.errors
 	}
-	if count == 0 || q.config.PodMaxBackoff == 0 {
+	if count == 0 || q.config.PodMaxBackoff == 0 || !q.config.Features.Backoff {
 		return 0
 	}
 	if info.backoffExpiration == 0 {
@@ -219,7 +226,7 @@ func (q *PriorityQueue) flushBackoffQCompleted() {
 // scheduleLeftover sets the timer for the tick that finds the first pod that has waited too long in the pool. Gated
 // pods are not waited for.
 func (q *PriorityQueue) scheduleLeftover() {
-	if !q.running || q.leftoverAt.Pending() {
+	if !q.running || q.leftoverAt.Pending() || q.config.PodMaxInUnschedulablePods == 0 {
 		return // a tick for a pod that has gone sets the next one
 	}
 	oldest := sim.Time(-1)

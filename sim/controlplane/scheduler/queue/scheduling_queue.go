@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +38,7 @@ type QueuedPodInfo struct {
 
 	unschedulable     int // refusals
 	errors            int // errors in a row
+	tries             int // both, in releases that do not tell them apart
 	backoffExpiration sim.Time
 	gatingPlugin      string
 	place             place
@@ -123,14 +125,15 @@ func New(config Config) *PriorityQueue {
 	return q
 }
 
-// register notes the events of a plugin. What hears of new nodes hears of every change of taints, too: until v1.31 a
-// new node was passed over for pods that did not tolerate its taints, and the removal of the taints was all that was
-// left; the registration has stayed (pkg/scheduler/scheduler.go buildQueueingHintMap).
+// register notes the events of a plugin. What hears of new nodes hears of every change of taints and labels, too: until
+// v1.31 a new node was passed over for pods that did not tolerate its taints, and the removal of the taints was all
+// that was left, up to v1.23 not even that; the registration has stayed (pkg/scheduler/scheduler.go
+// buildQueueingHintMap).
 func (q *PriorityQueue) register(pl fwk.EnqueueExtensions) {
 	added, taints := false, false
 	for _, e := range pl.EventsToRegister() {
 		if e.Event.Resource == fwk.Node {
-			if !q.config.Features.QueueingHints && e.Event.Action&fwk.Add != 0 {
+			if e.Event.Action&fwk.Add != 0 && !q.config.Features.QueueingHints && q.config.Features.Minor >= 24 {
 				e.Event.Action |= fwk.UpdateNodeTaint | fwk.UpdateNodeLabel
 			}
 			added = added || e.Event.Action&fwk.Add != 0
@@ -141,7 +144,7 @@ func (q *PriorityQueue) register(pl fwk.EnqueueExtensions) {
 		}
 		q.hints = append(q.hints, registration{pl.Name(), e.Event, e.Hint})
 	}
-	if added && !taints {
+	if added && !taints && q.config.Features.QueueingHints {
 		q.hints = append(q.hints, registration{plugin: pl.Name(),
 			event: fwk.ClusterEvent{Resource: fwk.Node, Action: fwk.UpdateNodeTaint}})
 	}
@@ -165,9 +168,12 @@ func (q *PriorityQueue) Len() (active, backoff, unschedulable int) {
 
 // Add takes in a new pod.
 func (q *PriorityQueue) Add(pod *fwk.PodInfo) {
-	if q.byUID[pod.Pod.UID] != nil || q.inFlight[pod.Pod.UID] != nil {
-		return
+	if q.byUID[pod.Pod.UID] == nil && q.inFlight[pod.Pod.UID] == nil {
+		q.add(pod)
 	}
+}
+
+func (q *PriorityQueue) add(pod *fwk.PodInfo) {
 	q.sequence++
 	info := &QueuedPodInfo{PodInfo: pod, Timestamp: q.kernel.Now(), sequence: q.sequence}
 	if q.moveToActiveQ(info) {
@@ -215,12 +221,7 @@ func (q *PriorityQueue) AddUnschedulableIfNotPresent(info *QueuedPodInfo) {
 	if q.byUID[info.Pod.UID] != nil {
 		return
 	}
-	if len(info.UnschedulablePlugins) == 0 {
-		info.errors++
-	} else {
-		info.unschedulable++
-		info.errors = 0
-	}
+	q.countFailure(info)
 	info.Timestamp, info.backoffExpiration = q.kernel.Now(), 0
 	q.explain(info, 0)
 	if q.worthRetryingAlready(info) {
@@ -230,9 +231,23 @@ func (q *PriorityQueue) AddUnschedulableIfNotPresent(info *QueuedPodInfo) {
 	q.addToPool(info)
 }
 
+// countFailure counts what the back-off depends on.
+func (q *PriorityQueue) countFailure(info *QueuedPodInfo) {
+	if q.config.Features.BackoffForgets && q.kernel.Now().Sub(info.Timestamp) > q.config.PodMaxBackoff {
+		info.tries = 0
+	}
+	info.tries++
+	if len(info.UnschedulablePlugins) == 0 {
+		info.errors++
+	} else {
+		info.unschedulable++
+		info.errors = 0
+	}
+}
+
 // worthRetryingAlready reports whether something happened during the flight that may help, or nothing is known.
 func (q *PriorityQueue) worthRetryingAlready(info *QueuedPodInfo) bool {
-	if len(info.UnschedulablePlugins) == 0 && q.config.Features.Minor >= 28 {
+	if len(info.UnschedulablePlugins) == 0 && (q.config.Features.ErrorsRetried || !q.config.Features.Backoff) {
 		return true
 	}
 	for i := range q.missed {
@@ -246,30 +261,40 @@ func (q *PriorityQueue) worthRetryingAlready(info *QueuedPodInfo) bool {
 
 // Update takes over a newer version of a pod that has no node yet.
 func (q *PriorityQueue) Update(old *corev1.Pod, pod *fwk.PodInfo) {
-	if info := q.inFlight[pod.Pod.UID]; info != nil {
+	if q.inFlight[pod.Pod.UID] != nil && q.config.Features.QueueingHints {
 		q.miss(podChanges(old, pod.Pod)...)
 		return
 	}
 	info := q.byUID[pod.Pod.UID]
 	if info == nil {
-		q.Add(pod)
+		q.add(pod) // without hints also one in flight, which does not come back then
 		return
 	}
 	info.PodInfo = pod
 	q.updateNominatedPod(old, pod)
-	switch info.place {
-	case activeQ:
+	switch {
+	case info.place == activeQ:
 		q.active.fix(info.index)
 		return
-	case backoffQ:
+	case info.place != unschedulablePods && q.config.Features.UpdateEndsBackoff:
+		q.Activate(pod.Pod.UID)
+		return
+	case info.place == backoffQ:
 		q.backoff.fix(info.index)
 		return
-	case errorBackoffQ:
+	case info.place == errorBackoffQ:
 		q.failed.fix(info.index)
 		return
 	}
 	if !q.config.Features.QueueingHints {
-		if podUpdated(old, pod.Pod) {
+		switch {
+		case !podUpdated(old, pod.Pod):
+		case q.config.Features.UpdateEndsBackoff:
+			if q.config.Features.BackoffForgets {
+				info.tries = 0
+			}
+			q.Activate(pod.Pod.UID)
+		default:
 			q.wake(info)
 		}
 		return
@@ -292,7 +317,8 @@ func podChanges(old, pod *corev1.Pod) []fwk.Change {
 
 // podUpdated reports whether more than the status of a pod changed (scheduling_queue.go isPodUpdated).
 func podUpdated(old, pod *corev1.Pod) bool {
-	return old.Generation != pod.Generation || old.DeletionTimestamp != pod.DeletionTimestamp ||
+	return old.Generation != pod.Generation || (old.DeletionTimestamp == nil) != (pod.DeletionTimestamp == nil) ||
+		!maps.Equal(old.Annotations, pod.Annotations) ||
 		len(fwk.PodSchedulingPropertiesChange(old, pod)) > 1 ||
 		fwk.PodSchedulingPropertiesChange(old, pod)[0].Action != fwk.Update
 }
