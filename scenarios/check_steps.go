@@ -32,13 +32,15 @@ func (c *checker) checkFiles() {
 		}
 		for _, file := range machine.Value.Pairs {
 			text := c.Files[name][file.Key.Text]
-			if text.From == "" {
-				continue
+			if text.From != "" {
+				data, ok := c.beside(file.Value.Get("from"), text.From)
+				if !ok {
+					continue
+				}
+				text.Text = string(data)
+				c.Files[name][file.Key.Text] = text
 			}
-			data, ok := c.beside(file.Value.Get("from"), text.From)
-			if ok {
-				c.Files[name][file.Key.Text] = FileText{From: text.From, Text: string(data)}
-			}
+			c.noteFile(file.Key.Text, file.Value, text)
 		}
 	}
 }

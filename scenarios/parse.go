@@ -51,6 +51,7 @@ type checker struct {
 	from     Source
 	language *condition.Language
 	machines []spec.Machine
+	notes    notes         // of what manifests and files ask for, and nothing does
 	end      time.Duration // 0: not known
 }
 
@@ -154,6 +155,7 @@ func (c *checker) check() {
 	c.language = condition.New(c.names())
 	c.checkManifests()
 	c.checkFiles()
+	c.Warnings = append(c.Warnings, c.notes.warnings()...)
 	c.checkTraffic()
 	c.checkSteps()
 	c.checkExpectations()

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -256,24 +257,37 @@ func (s *Scenario) bundleNames() []bundledName {
 	}
 	for _, m := range s.Bundle {
 		for _, document := range separator.Split(m.Text, -1) {
-			var head struct {
-				metav1.TypeMeta `json:",inline"`
-				Metadata        metav1.ObjectMeta `json:"metadata"`
-			}
-			if yaml.Unmarshal([]byte(document), &head) != nil || head.Kind == "" {
-				continue
-			}
-			res := release.ResourceByGVK(schema.FromAPIVersionAndKind(head.APIVersion, head.Kind))
-			if res == nil {
-				continue
-			}
-			if res.Namespaced && head.Metadata.Namespace == "" {
-				head.Metadata.Namespace = metav1.NamespaceDefault
-			}
-			names = append(names, bundledName{res, head.Metadata.Namespace, head.Metadata.Name})
+			names = append(names, namesIn(release, []byte(document))...)
 		}
 	}
 	return names
+}
+
+// namesIn reads which objects a document has: one, or those of a List.
+func namesIn(release *api.Release, document []byte) []bundledName {
+	var head struct {
+		metav1.TypeMeta `json:",inline"`
+		Metadata        metav1.ObjectMeta `json:"metadata"`
+		Items           []json.RawMessage `json:"items"`
+	}
+	if yaml.Unmarshal(document, &head) != nil || head.Kind == "" {
+		return nil
+	}
+	if head.Kind == "List" {
+		var names []bundledName
+		for _, item := range head.Items {
+			names = append(names, namesIn(release, item)...)
+		}
+		return names
+	}
+	res := release.ResourceByGVK(schema.FromAPIVersionAndKind(head.APIVersion, head.Kind))
+	if res == nil {
+		return nil
+	}
+	if res.Namespaced && head.Metadata.Namespace == "" {
+		head.Metadata.Namespace = metav1.NamespaceDefault
+	}
+	return []bundledName{{res, head.Metadata.Namespace, head.Metadata.Name}}
 }
 
 // bundled returns the objects of the manifests as they stand in etcd now.

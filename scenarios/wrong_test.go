@@ -37,6 +37,28 @@ func TestEveryMistakeIsToldWithItsPlace(t *testing.T) {
 	}
 }
 
+// What is accepted and has no effect is told once, with its places: kinds that are only stored, fields that nothing
+// acts on or that the release drops.
+func TestWhatHasNoEffectIsToldOnceWithItsPlaces(t *testing.T) {
+	const file, golden = "testdata/noted/manifests.yaml", "testdata/noted/manifests.txt"
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	s, err := Parse(Source{Name: "manifests.yaml", Data: data, Open: func(path string) ([]byte, error) {
+		return os.ReadFile(filepath.Join("testdata/noted", path))
+	}})
+	require.NoError(t, err)
+	var told strings.Builder
+	for _, w := range s.Warnings {
+		told.WriteString(w.String() + "\n")
+	}
+	if *rewrite {
+		require.NoError(t, os.WriteFile(golden, []byte(told.String()), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), told.String())
+}
+
 func TestFileBeyondTheLimitIsRefused(t *testing.T) {
 	_, err := Parse(Source{Name: "big.yaml", Data: make([]byte, 10<<20)})
 	require.EqualError(t, err, "big.yaml:1:1: the file has 10485760 bytes; a scenario has at most 1048576")

@@ -25,6 +25,7 @@ type lintReport struct {
 }
 
 type lintProblem struct {
+	File    string `json:"file"`
 	Line    int    `json:"line"`
 	Column  int    `json:"column"`
 	Message string `json:"message"`
@@ -93,14 +94,14 @@ func (r *lintReport) add(err error, scenario *scenarios.Scenario) {
 	case err == nil:
 		r.Valid = true
 		for _, w := range scenario.Warnings {
-			r.Warnings = append(r.Warnings, lintProblem{w.Line, w.Column, w.Message})
+			r.Warnings = append(r.Warnings, lintProblem{w.File, w.Line, w.Column, w.Message})
 		}
 	case errors.As(err, &problems):
 		for _, p := range problems.List() {
-			r.Problems = append(r.Problems, lintProblem{p.Line, p.Column, p.Message})
+			r.Problems = append(r.Problems, lintProblem{p.File, p.Line, p.Column, p.Message})
 		}
 	default:
-		r.Problems = append(r.Problems, lintProblem{1, 1, err.Error()})
+		r.Problems = append(r.Problems, lintProblem{r.File, 1, 1, err.Error()})
 	}
 }
 
@@ -110,7 +111,7 @@ func (r *lintReport) print(s *streams, err error) {
 		return
 	}
 	for _, w := range r.Warnings {
-		fmt.Fprintf(s.out, "%s:%d:%d: warning: %s\n", r.File, w.Line, w.Column, w.Message)
+		fmt.Fprintf(s.out, "%s:%d:%d: warning: %s\n", w.File, w.Line, w.Column, w.Message)
 	}
 	if s.outTerm && len(r.Warnings) == 0 {
 		fmt.Fprintf(s.out, "%s is valid\n", r.File)

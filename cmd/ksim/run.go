@@ -120,7 +120,7 @@ func runRun(s *streams, o *runOptions) error {
 	var jobs []*job
 	for i, scenario := range loaded {
 		for _, w := range scenario.Warnings {
-			s.note("%s: warning: %s", w.File, w.Message)
+			s.note("%s:%d:%d: warning: %s", w.File, w.Line, w.Column, w.Message)
 		}
 		seed := seedOf(scenario)
 		if o.seedGiven {

@@ -49,8 +49,11 @@ type document struct {
 	lines []string
 }
 
-// Get returns the value of a key, nil if the map has none.
+// Get returns the value of a key, nil if the map has none, or is none.
 func (n *Node) Get(key string) *Node {
+	if n == nil {
+		return nil
+	}
 	for _, p := range n.Pairs {
 		if p.Key.Text == key {
 			return p.Value

@@ -49,6 +49,12 @@ func TestStoredLeaseHasNoResourceVersion(t *testing.T) {
 // filled draws an object with something in every field that JSON knows, nested a few levels deep.
 func filled(r *Resource, seed int64) Object {
 	obj := r.New()
+	if u, ok := obj.(*unstructured.Unstructured); ok {
+		u.SetName("x")
+		u.Object["spec"] = map[string]any{"size": seed, "list": []any{"a", true}}
+		obj.SetResourceVersion("17")
+		return obj
+	}
 	filler := randfill.NewWithSeed(seed).NilChance(0.3).NumElements(1, 2).MaxDepth(8).Funcs(
 		func(x *metav1.TypeMeta, _ randfill.Continue) {}, // not in protobuf
 		func(x *metav1.Time, _ randfill.Continue) { x.Time = time.Unix(1767225600, 0) },

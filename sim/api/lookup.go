@@ -10,6 +10,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"ksim/sim"
@@ -113,6 +114,8 @@ func resourceOfGoType(obj Object) *Resource {
 		return Deployments
 	case *discoveryv1.EndpointSlice:
 		return EndpointSlices
+	case *unstructured.Unstructured:
+		return nil // of any resource
 	}
 	for i := range resources {
 		if reflect.TypeOf(resources[i].zero) == reflect.TypeOf(obj) {

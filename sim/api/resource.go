@@ -20,6 +20,7 @@ type Resource struct {
 	New        func() Object // an empty object
 	Sub        []string      // subresources: status, scale, binding, eviction
 	Modelled   bool          // false: stored and listed, but nothing in the cluster acts on it
+	Rare       bool          // API servers keep no watch cache of it, and no client of etcd before somebody asks
 
 	zero     Object // an empty object, for its type
 	typeMeta metav1.TypeMeta
@@ -59,3 +60,53 @@ func (r *Resource) HasSub(subresource string) bool {
 
 // String names the resource with its group: pods, deployments.apps.
 func (r *Resource) String() string { return r.GroupResource().String() }
+
+// Note says of a resource that is only stored what a real cluster would do with its objects and nothing here does;
+// "" for one that something acts on.
+func (r *Resource) Note() string {
+	if r.Modelled {
+		return ""
+	}
+	switch r {
+	case CronJobs:
+		return "nothing makes Jobs of it"
+	case ReplicationControllers:
+		return "nothing makes pods of it"
+	case HorizontalPodAutoscalers:
+		return "nothing scales for it"
+	case PersistentVolumeClaims:
+		return "the scheduler waits until a pod's claim is bound, and nothing binds claims"
+	case PersistentVolumes:
+		return "nothing binds claims to it"
+	case StorageClasses:
+		return "nothing provisions volumes; the scheduler looks at its volumeBindingMode"
+	case VolumeAttachments, CSIDrivers, CSINodes, CSIStorageCapacities, VolumeAttributesClasses:
+		return "nothing attaches or mounts volumes"
+	case Ingresses, IngressClasses:
+		return "no ingress controller runs"
+	case NetworkPolicies:
+		return "no traffic is filtered"
+	case IPAddresses, ServiceCIDRs:
+		return "API servers take the addresses of Services from --service-cluster-ip-range"
+	case LimitRanges, ResourceQuotas:
+		return "API servers do not enforce it"
+	case Roles, RoleBindings, ClusterRoles, ClusterRoleBindings:
+		return "every request is allowed"
+	case RuntimeClasses:
+		return "nobody looks whether there is one, and it adds no overhead"
+	case PodSecurityPolicies, MutatingWebhookConfigurations, ValidatingWebhookConfigurations, MutatingAdmissionPolicies,
+		MutatingAdmissionPolicyBindings, ValidatingAdmissionPolicies, ValidatingAdmissionPolicyBindings:
+		return "API servers do not ask it"
+	case FlowSchemas, PriorityLevelConfigurations:
+		return "requests do not queue by it"
+	case CertificateSigningRequests, PodCertificateRequests, ClusterTrustBundles:
+		return "nothing signs certificates"
+	case DeviceClasses, DeviceTaintRules, ResourceClaims, ResourceClaimTemplates, ResourceSlices:
+		return "there are no devices"
+	case APIServices:
+		return "API servers pass no requests on"
+	case CustomResourceDefinitions:
+		return "its kind is stored and listed, and no operator runs"
+	}
+	return "nothing acts on it"
+}

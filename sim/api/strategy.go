@@ -111,12 +111,3 @@ func ValidateUpdate(obj, old Object, subresource string) field.ErrorList {
 func Invalid(r *Resource, name string, errs field.ErrorList) error {
 	return apierrors.NewInvalid(r.GVK.GroupKind(), name, errs)
 }
-
-// Unmodelled lists the paths of what an object asks for and nothing in a simulated cluster does, "kind" for an object
-// that is only stored. Whoever takes manifests from people tells them.
-func Unmodelled(obj Object) []string {
-	if r := ResourceOf(obj); r == nil || !r.Modelled {
-		return []string{"kind"}
-	}
-	return validation.Unmodelled(obj)
-}

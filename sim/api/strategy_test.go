@@ -5,8 +5,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/yaml"
@@ -38,7 +36,6 @@ func TestChecksOnlyLook(t *testing.T) {
 			for _, subresource := range []string{"", "status"} {
 				_ = ValidateUpdate(obj, old, subresource)
 			}
-			_ = Unmodelled(obj)
 			require.True(t, equality.Semantic.DeepEqual(before, obj), r)
 			require.True(t, equality.Semantic.DeepEqual(beforeOld, old), r)
 		}
@@ -76,39 +73,6 @@ func TestAStoredObjectKeepsItsIdentity(t *testing.T) {
 	change.UID = "another"
 	err := BeforeUpdate(ConfigMaps, change, was, "")
 	assert.ErrorContains(t, err, `metadata.uid: Invalid value: "another": field is immutable`)
-}
-
-func TestWhatNothingActsOnIsNamed(t *testing.T) {
-	read := func(obj Object, text string) Object {
-		require.NoError(t, yaml.UnmarshalStrict([]byte(text), obj))
-		SetDefaults(obj)
-		return obj
-	}
-	assert.Empty(t, Unmodelled(testPod()))
-	assert.Equal(t, []string{"kind"}, Unmodelled(&batchv1.CronJob{}))
-	assert.Equal(t, []string{"spec.volumes[0].persistentVolumeClaim", "spec.containers[0].lifecycle.preStop.httpGet"},
-		Unmodelled(read(&corev1.Pod{}, `
-spec:
-  volumes: [{name: a, persistentVolumeClaim: {claimName: b}}, {name: c}]
-  containers: [{name: c, lifecycle: {preStop: {httpGet: {port: 80}}}}]`)))
-	assert.Equal(t, []string{"spec.volumeClaimTemplates"}, Unmodelled(read(&appsv1.StatefulSet{}, `
-spec: {volumeClaimTemplates: [{metadata: {name: data}}]}`)))
-	assert.Equal(t, []string{"spec.completionMode", "spec.suspend"}, Unmodelled(read(&batchv1.Job{}, `
-spec: {completionMode: Indexed, completions: 2, suspend: true}`)))
-	assert.Equal(t, []string{"spec.type"}, Unmodelled(read(&corev1.Service{}, `
-spec: {type: LoadBalancer, selector: {a: b}, ports: [{port: 80}]}`)))
-}
-
-func TestASelectorLeftOutMeantTheTemplatesLabels(t *testing.T) {
-	d := &appsv1.Deployment{}
-	d.APIVersion, d.Kind = "extensions/v1beta1", "Deployment"
-	d.Spec.Template.Labels = map[string]string{"app": "web"}
-	SetDefaults(d)
-	assert.Equal(t, map[string]string{"app": "web"}, d.Spec.Selector.MatchLabels)
-	d = &appsv1.Deployment{}
-	d.Spec.Template.Labels = map[string]string{"app": "web"}
-	SetDefaults(d)
-	assert.Nil(t, d.Spec.Selector)
 }
 
 func TestQualityOfServiceFollowsRequestsAndLimits(t *testing.T) {

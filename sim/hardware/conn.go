@@ -53,7 +53,9 @@ type Conn struct {
 	net      *network
 	scope    *sim.Scope // of process
 	receiver receiver   // of messages; nil: nobody yet
+	next     *Conn      // what it gets is sent on to; nil: it is no proxy's
 	arrival  sim.Time   // of the last message on its way to this end: later ones do not overtake it
+	staged   sim.Time   // of the last of them that stops at this end
 	received sim.Time
 	latency  time.Duration // to the peer, without jitter and faults
 	closed   bool
@@ -229,9 +231,6 @@ func (c *Conn) Remote() string { return c.remote }
 // RemoteIP returns the address of the machine at the other end.
 func (c *Conn) RemoteIP() string { return c.peer.machine.ip }
 
-// Received returns when the last message arrived, or when the connection was made.
-func (c *Conn) Received() sim.Time { return c.received }
-
 // Closed reports whether this end is closed.
 func (c *Conn) Closed() bool { return c.closed }
 
@@ -261,7 +260,10 @@ func (c *Conn) deliverTo(r receiver) {
 func (c *Conn) OnMessage(fn func(any)) { c.deliverTo(receiverFunc(fn)) }
 
 // Forward has what arrives, and what came before, sent on to another connection.
-func (c *Conn) Forward(to *Conn) { c.deliverTo((*forwarder)(to)) }
+func (c *Conn) Forward(to *Conn) {
+	c.next = to
+	c.deliverTo((*forwarder)(to))
+}
 
 // OnClose sets who is told that the connection has ended, unless this end closed it: ErrClosed or ErrReset. If it has
 // ended already fn is called at once.
@@ -287,7 +289,7 @@ func (c *Conn) Close() {
 	if c.closed {
 		return
 	}
-	c.closed = true
+	c.shut()
 	c.transmit(frame{kind: fin})
 	c.detach()
 }
@@ -297,9 +299,20 @@ func (c *Conn) Abort() {
 	if c.closed {
 		return
 	}
-	c.closed = true
+	c.shut()
 	c.transmit(frame{kind: reset})
 	c.detach()
+}
+
+// shut marks the end closed. What is on its way through a proxy at either end of the connection may not get there.
+func (c *Conn) shut() {
+	if c.next != nil || c.peer.next != nil {
+		c.net.settle()
+	}
+	if cc, ok := c.receiver.(*clientConn); ok {
+		cc.unkeep()
+	}
+	c.closed = true
 }
 
 // abandon is what becomes of a dead process's end: its kernel resets the connection, if the machine still runs.
@@ -307,7 +320,7 @@ func (c *Conn) abandon() {
 	if c.closed {
 		return
 	}
-	c.closed = true
+	c.shut()
 	if c.machine.up && c.machine.boots == c.boot {
 		c.transmit(frame{kind: reset})
 	}
@@ -338,7 +351,12 @@ func (c *Conn) transmit(out frame) {
 	} else {
 		net.free = d.next
 	}
-	d.to, d.frame = peer, out
+	d.frame = out
+	if peer.next != nil && out.kind != fin && out.kind != reset && net.passes(peer) {
+		net.pass(peer, d)
+		return
+	}
+	d.to, peer.staged = peer, peer.arrival
 	peer.scope.AtRun(peer.arrival, "packet", d)
 }
 
@@ -380,7 +398,8 @@ func (c *Conn) fail(err error) {
 	if c.closed {
 		return
 	}
-	c.closed, c.err = true, err
+	c.shut()
+	c.err = err
 	c.detach()
 	if c.onClose != nil {
 		c.onClose(err)

@@ -9,6 +9,9 @@
 // of a process reaches its peers one latency later; a refused dial costs a round trip, a dial into silence costs its
 // time-out.
 //
+// A frame through a proxy costs one event, and pings on a connection on which nothing is wrong cost none; whatever may
+// stop one of them first says so (settle and disturb).
+//
 // It is driven by callbacks. Components are handed a Process and live in its scope; Transport.Do waits for processes.
 //
 // Start reading at Machine and Process, then Conn, then Transport.

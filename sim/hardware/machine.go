@@ -170,6 +170,7 @@ func (m *Machine) PowerOff() {
 	if !m.up {
 		return
 	}
+	m.dc.net.disturb()
 	m.up = false
 	m.touch()
 	processes := m.processes
@@ -212,6 +213,7 @@ func (m *Machine) Stopping() bool { return m.stopping }
 // Freeze stops the whole machine as a paused virtual machine: it answers nothing and nothing on it runs.
 func (m *Machine) Freeze() {
 	if m.up && !m.frozen {
+		m.dc.net.disturb()
 		m.frozen = true
 		m.touch()
 		m.scope.Freeze()
@@ -221,6 +223,7 @@ func (m *Machine) Freeze() {
 // Thaw ends Freeze.
 func (m *Machine) Thaw() {
 	if m.up && m.frozen {
+		m.dc.net.disturb()
 		m.frozen = false
 		m.touch()
 		m.scope.Thaw()

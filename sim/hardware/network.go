@@ -15,6 +15,9 @@ type network struct {
 	cuts    int                 // isolated machines and cut pairs; 0: nothing can be held
 	holding []*Conn             // ends that have messages held by a cut, in order
 	free    *delivery
+	passing passings
+	settled sim.Time      // when something last happened that could stop what passes a proxy
+	kept    []*clientConn // whose pings are computed
 }
 
 type pair struct{ from, to int }
@@ -120,6 +123,7 @@ func (n *network) faultOf(from, to *Machine) *linkFault {
 // Isolate cuts a machine from every other one.
 func (d *Datacenter) Isolate(m *Machine) {
 	if !m.isolated {
+		d.net.disturb()
 		m.isolated = true
 		d.net.cuts++
 	}
@@ -133,6 +137,7 @@ func (d *Datacenter) Cut(from, to *Machine, reject bool) {
 	if from == to {
 		return
 	}
+	d.net.disturb()
 	f := d.net.faultOf(from, to)
 	f.cut++
 	d.net.cuts++
@@ -144,17 +149,20 @@ func (d *Datacenter) Cut(from, to *Machine, reject bool) {
 
 // SlowLink adds latency, and jitter up to that much, to what from sends to to.
 func (d *Datacenter) SlowLink(from, to *Machine, latency, jitter time.Duration) {
+	d.net.disturb()
 	f := d.net.faultOf(from, to)
 	f.slow, f.slowJitter = latency, jitter
 }
 
 // DropLink loses that share of the messages that from sends to to; TCP sends them again, later.
 func (d *Datacenter) DropLink(from, to *Machine, perMillion int64) {
+	d.net.disturb()
 	d.net.faultOf(from, to).lossPerMillion = perMillion
 }
 
 // Heal ends the network faults that touch one of the machines, all if none is named. What was held flows again.
 func (d *Datacenter) Heal(machines ...*Machine) {
+	d.net.disturb()
 	touched := make([]bool, len(d.machines))
 	for _, m := range machines {
 		touched[m.index] = true

@@ -173,10 +173,12 @@ func (p *Process) Signal(sig Signal) {
 			}
 		})
 	case SIGSTOP:
+		p.machine.dc.net.disturb()
 		p.stopped = true
 		p.machine.touch()
 		p.scope.Freeze()
 	case SIGCONT:
+		p.machine.dc.net.disturb()
 		p.stopped = false
 		p.machine.touch()
 		p.scope.Thaw()

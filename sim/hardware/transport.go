@@ -53,7 +53,8 @@ type clientConn struct {
 	calls  open[Exchange]
 	goAway bool
 	pinged bool
-	health sim.Timer
+	health sim.Timer // of the next ping, unless they are computed
+	kept   kept
 
 	readIdle, pingTimeout time.Duration // the transport's
 }
@@ -228,8 +229,10 @@ func (cc *clientConn) receive(f frame) {
 		}
 		if cc.goAway && len(cc.calls) == 0 {
 			cc.conn.Close()
-			cc.health.Stop()
+			cc.unwatch()
 		}
+	case pong:
+		cc.pinged = false
 	case goAway:
 		cc.goAway = true
 		if cc.host.current == cc {
@@ -250,16 +253,27 @@ func (cc *clientConn) Run() {
 		cc.pinged = false
 	}
 	switch {
+	case !cc.pinged && cc.keep():
 	case silent < limit:
 		cc.health = conn.scope.AfterRun(limit-silent, "read idle", cc)
 	case cc.pinged:
 		cc.conn.Close()
 		cc.end(ErrConnectionLost)
 	default:
-		cc.pinged = true
-		cc.conn.send(frame{kind: ping})
-		cc.health = conn.scope.AfterRun(cc.pingTimeout, "ping", cc)
+		cc.ping()
 	}
+}
+
+func (cc *clientConn) ping() {
+	cc.pinged = true
+	cc.conn.send(frame{kind: ping})
+	cc.health = cc.conn.scope.AfterRun(cc.pingTimeout, "ping", cc)
+}
+
+// unwatch ends the health check.
+func (cc *clientConn) unwatch() {
+	cc.health.Stop()
+	cc.unkeep()
 }
 
 // end fails everything on the connection.
@@ -267,7 +281,7 @@ func (cc *clientConn) end(err error) {
 	if cc.host.current == cc {
 		cc.host.current = nil
 	}
-	cc.health.Stop()
+	cc.unwatch()
 	calls := cc.calls
 	cc.calls = nil
 	for _, call := range calls {

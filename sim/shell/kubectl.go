@@ -244,14 +244,6 @@ func cause(c metav1.StatusCause) string {
 	return c.Field + ": " + c.Message
 }
 
-// resourceOf returns the resource that a user's word means.
-func resourceOf(word string) (*api.Resource, error) {
-	if res := api.ResourceFor(word); res != nil {
-		return res, nil
-	}
-	return nil, usagef("the server doesn't have a resource type %q", word)
-}
-
 // target is an object, or all of a type (Name "").
 type target struct {
 	resource *api.Resource
@@ -259,7 +251,7 @@ type target struct {
 }
 
 // targets reads TYPE NAME..., TYPE/NAME..., TYPE,TYPE.
-func targets(args []string) ([]target, error) {
+func (k *kubectl) targets(args []string) ([]target, error) {
 	var list []target
 	if len(args) > 0 && strings.Contains(args[0], "/") {
 		for _, a := range args {
@@ -269,7 +261,7 @@ func targets(args []string) ([]target, error) {
 					"resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get " +
 					"resource resource/<resource_name>'")
 			}
-			res, err := resourceOf(kind)
+			res, err := k.resourceOf(kind)
 			if err != nil {
 				return nil, err
 			}
@@ -279,11 +271,15 @@ func targets(args []string) ([]target, error) {
 	}
 	var resources []*api.Resource
 	for _, kind := range strings.Split(args[0], ",") {
-		if in := api.ResourcesIn(kind); len(in) > 0 {
+		in, err := k.resourcesIn(kind)
+		if err != nil {
+			return nil, err
+		}
+		if len(in) > 0 {
 			resources = append(resources, in...)
 			continue
 		}
-		res, err := resourceOf(kind)
+		res, err := k.resourceOf(kind)
 		if err != nil {
 			return nil, err
 		}
@@ -298,14 +294,6 @@ func targets(args []string) ([]target, error) {
 		}
 	}
 	return list, nil
-}
-
-// typeName writes a resource's type as kubectl does in results: pod, deployment.apps.
-func typeName(res *api.Resource) string {
-	if res.GVK.Group == "" {
-		return res.Singular
-	}
-	return res.Singular + "." + res.GVK.Group
 }
 
 func (k *kubectl) do(r *api.Request) (*api.Response, error) {

@@ -16,11 +16,8 @@ func applyVerb() kubectlVerb {
 		if k.flags.Lookup("filename").Value.String() == "[]" {
 			return usagef("must specify one of -f and -k")
 		}
-		list, err := k.documents()
-		if err != nil {
-			return err
-		}
-		return k.each(list, k.apply)
+		list, problems := k.documents()
+		return k.each(list, problems, k.apply)
 	}}
 }
 
@@ -29,12 +26,15 @@ const lastApplied = corev1.LastAppliedConfigAnnotation
 // apply creates an object or patches it from what was last applied to what is written now (kubectl
 // pkg/cmd/apply/patcher.go).
 func (k *kubectl) apply(d *document) error {
+	if d.object.GetName() == "" && d.object.GetGenerateName() != "" {
+		return usagef("from %s: cannot use generate name with apply", d.object.GetGenerateName())
+	}
 	modified, err := withLastApplied(d)
 	if err != nil {
 		return usagef("%v", err)
 	}
 	name, namespace := d.object.GetName(), d.object.GetNamespace()
-	resp, err := k.do(&api.Request{Verb: api.Get, Resource: d.resource, Namespace: namespace, Name: name})
+	resp, err := k.do(&api.Request{Verb: api.Get, Resource: d.mapping.Resource, Namespace: namespace, Name: name})
 	if api.IsNotFound(err) {
 		object := d.object.DeepCopyObject().(api.Object)
 		annotations := object.GetAnnotations()
@@ -43,12 +43,12 @@ func (k *kubectl) apply(d *document) error {
 		}
 		annotations[lastApplied] = annotationOf(modified)
 		object.SetAnnotations(annotations)
-		if _, err := k.do(&api.Request{Verb: api.Create, Resource: d.resource, Namespace: namespace,
+		if _, err := k.do(&api.Request{Verb: api.Create, Resource: d.mapping.Resource, Namespace: namespace,
 			Name: name, Object: object,
 			FieldManager: "kubectl-client-side-apply"}); err != nil {
 			return inFile("creating", d.file, err)
 		}
-		k.printf("%s/%s created\n", typeName(d.resource), name)
+		k.printf("%s/%s created\n", d.typeName(), name)
 		return nil
 	}
 	if err != nil {
@@ -63,25 +63,23 @@ func (k *kubectl) apply(d *document) error {
 				"required by kubectl apply. kubectl apply should only be used on resources created declaratively by "+
 				"either kubectl create "+
 				"--save-config or kubectl apply. The missing annotation will be patched automatically.",
-			d.resource.Plural,
+			d.mapping.Resource.Plural,
 			name,
 		)
 	}
-	patch, kind, err := threeWayPatch(d.resource, original, modified, current)
+	patch, kind, err := threeWayPatch(d.mapping.Resource, original, modified, current)
 	if err != nil {
 		return usagef("%v", err)
 	}
 	if string(patch) == "{}" {
-		k.printf("%s/%s unchanged\n", typeName(d.resource), name)
+		k.printf("%s/%s unchanged\n", d.typeName(), name)
 		return nil
 	}
-	after, err := k.do(&api.Request{Verb: api.Patch, Resource: d.resource, Namespace: namespace, Name: name, Patch: patch,
-		PatchType: kind, FieldManager: "kubectl-client-side-apply"})
-	if err != nil {
+	if _, err := k.do(&api.Request{Verb: api.Patch, Resource: d.mapping.Resource, Namespace: namespace, Name: name,
+		Patch: patch, PatchType: kind, FieldManager: "kubectl-client-side-apply"}); err != nil {
 		return inFile("applying patch:\n"+string(patch)+"\nto:\n...\nfor:", d.file, err)
 	}
-	_ = after
-	k.printf("%s/%s configured\n", typeName(d.resource), name)
+	k.printf("%s/%s configured\n", d.typeName(), name)
 	return nil
 }
 

@@ -83,20 +83,18 @@ func runDelete(k *kubectl, args []string) error {
 func (k *kubectl) toDelete(args []string) ([]deletion, error) {
 	var all []deletion
 	if k.flags.Lookup("filename").Value.String() != "[]" {
-		list, err := k.documents()
-		if err != nil {
-			return nil, err
-		}
+		list, problems := k.documents()
 		for i := range list {
 			k.place(&list[i])
-			all = append(all, deletion{list[i].resource, list[i].object.GetNamespace(), list[i].object.GetName(), ""})
+			all = append(all,
+				deletion{list[i].mapping.Resource, list[i].object.GetNamespace(), list[i].object.GetName(), ""})
 		}
-		return all, nil
+		return all, k.aggregate(problems)
 	}
 	if len(args) == 0 {
 		return nil, usagef("You must provide one or more resources by argument or filename.")
 	}
-	list, err := targets(args)
+	list, err := k.targets(args)
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func runGet(k *kubectl, args []string) error {
 			output,
 		)
 	}
-	list, err := targets(args)
+	list, err := k.targets(args)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func runScale(k *kubectl, args []string) error {
 	if len(args) == 0 {
 		return usagef("resource(s) were provided, but no name was specified")
 	}
-	list, err := targets(args)
+	list, err := k.targets(args)
 	if err != nil {
 		return err
 	}

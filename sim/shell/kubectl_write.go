@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,32 +12,33 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
+	"ksim/sim"
 	"ksim/sim/api"
+	"ksim/sim/api/fields"
 )
 
 // document is an object of a manifest: as it was written, and of its type.
 type document struct {
-	file     string
-	resource *api.Resource
-	raw      map[string]any
-	object   api.Object
+	file    string
+	mapping *api.Mapping
+	raw     map[string]any
+	object  api.Object
+	err     error    // what the server says of it, should it get that far
+	notes   []string // what of it has no effect in a simulation
 }
 
 func fileFlags(f *pflag.FlagSet) {
 	f.StringSliceP("filename", "f", nil, "")
 }
 
-// documents reads the files of -f: paths, directories, or - for standard input.
-func (k *kubectl) documents() ([]document, error) {
+// documents reads the files of -f: paths, directories, or - for standard input. Errors of one document do not keep the
+// others from being read.
+func (k *kubectl) documents() ([]document, []error) {
 	files, _ := k.flags.GetStringSlice("filename") // cannot fail: the verb has the flag
-	release, err := api.ParseRelease(k.session.cluster.Spec().Kubernetes)
-	if err != nil {
-		return nil, err
-	}
 	var list []document
+	var problems []error
 	for _, name := range files {
 		text := k.stdin
 		shown := name
@@ -45,22 +47,22 @@ func (k *kubectl) documents() ([]document, error) {
 		} else {
 			data, err := k.session.machine.Disk().ReadFile(k.session.path(name))
 			if err != nil {
-				return nil, usagef("the path %q does not exist", name)
+				return nil, []error{usagef("the path %q does not exist", name)}
 			}
 			text = string(data)
 		}
 		for _, part := range splitDocuments(text) {
-			d, err := readDocument(release, shown, part)
-			if err != nil {
-				return nil, err
-			}
+			d, err := k.readDocument(shown, part)
 			list = append(list, d...)
+			if err != nil {
+				problems = append(problems, err)
+			}
 		}
 	}
-	if len(list) == 0 {
-		return nil, usagef("no objects passed to %s", k.args[verbIndex(k.args)])
+	if len(list) == 0 && len(problems) == 0 {
+		problems = append(problems, usagef("no objects passed to %s", k.args[verbIndex(k.args)]))
 	}
-	return list, nil
+	return list, problems
 }
 
 func splitDocuments(text string) []string {
@@ -74,7 +76,7 @@ func splitDocuments(text string) []string {
 	return parts
 }
 
-func readDocument(release *api.Release, file, text string) ([]document, error) {
+func (k *kubectl) readDocument(file, text string) ([]document, error) {
 	d := document{file: file}
 	if err := yaml.Unmarshal([]byte(text), &d.raw); err != nil {
 		return nil, usagef("error parsing %s: %v", file, err)
@@ -101,10 +103,13 @@ func readDocument(release *api.Release, file, text string) ([]document, error) {
 		)
 	}
 	if kind == "List" {
-		return readItems(release, file, d.raw)
+		return k.readItems(file, d.raw)
 	}
-	d.resource = release.ResourceByGVK(schema.FromAPIVersionAndKind(apiVersion, kind))
-	if d.resource == nil {
+	mapping, err := k.mapping(schema.FromAPIVersionAndKind(apiVersion, kind))
+	if err != nil {
+		return nil, err
+	}
+	if mapping == nil {
 		meta, _ := d.raw["metadata"].(map[string]any)
 		name, _ := meta["name"].(string)
 		namespace, _ := meta["namespace"].(string)
@@ -118,61 +123,87 @@ func readDocument(release *api.Release, file, text string) ([]document, error) {
 			apiVersion,
 		)
 	}
-	d.object = d.resource.New()
-	if err := d.decode(text); err != nil {
-		return nil, inFile("creating", file, err)
-	}
+	d.mapping = mapping
+	d.decode()
 	return []document{d}, nil
 }
 
 // decode fills in the object. What the server would refuse is refused with its words (apimachinery
 // pkg/runtime/serializer).
-func (d *document) decode(text string) error {
-	encoded, err := yaml.YAMLToJSON([]byte(text))
+func (d *document) decode() {
+	d.object = d.mapping.Resource.New()
+	d.mapping.Convert(d.raw)
+	text, err := json.Marshal(d.raw)
 	if err != nil {
-		return badRequest(d.resource, err.Error())
+		d.err = d.badRequest(err.Error())
+		return
 	}
-	strict, err := kjson.UnmarshalStrict(encoded, d.object)
+	read, err := d.mapping.Decode(text)
 	if err != nil {
-		return badRequest(d.resource, err.Error())
+		d.err = d.badRequest(err.Error())
+		var head struct{ Metadata metav1.ObjectMeta }
+		if json.Unmarshal(text, &head) == nil {
+			d.object.SetName(head.Metadata.Name)
+			d.object.SetNamespace(head.Metadata.Namespace)
+		}
+		return
 	}
-	if len(strict) == 0 {
-		return nil
-	}
+	d.object = read.Object
 	var wrong []string
-	for _, problem := range strict {
+	for _, problem := range read.Unknown {
 		wrong = append(wrong, problem.Error())
 	}
-	return badRequest(d.resource, "strict decoding error: "+strings.Join(wrong, ", "))
+	for i := range read.Findings {
+		if read.Findings[i].Kind == fields.Unknown {
+			wrong = append(wrong, fmt.Sprintf("unknown field %q", read.Findings[i].Path))
+		}
+	}
+	if wrong != nil {
+		d.err = d.badRequest("strict decoding error: " + strings.Join(wrong, ", "))
+	}
+	d.notes = notesOf(d.mapping, read)
 }
 
-func readItems(release *api.Release, file string, list map[string]any) ([]document, error) {
+// notesOf says what of an object has no effect in a simulation.
+func notesOf(m *api.Mapping, read *api.Decoded) []string {
+	var notes []string
+	if why := m.Resource.Note(); why != "" {
+		notes = append(notes, m.GVK.Kind+" is stored and listed: "+why)
+	}
+	for i := range read.Findings {
+		if read.Findings[i].Kind != fields.Unknown {
+			notes = append(notes, read.Findings[i].String())
+		}
+	}
+	return notes
+}
+
+func (k *kubectl) readItems(file string, list map[string]any) ([]document, error) {
 	items, _ := list["items"].([]any)
 	var all []document
 	for _, item := range items {
 		text, err := yaml.Marshal(item)
 		if err != nil {
-			return nil, usagef("error parsing %s: %v", file, err)
+			return all, usagef("error parsing %s: %v", file, err)
 		}
-		d, err := readDocument(release, file, string(text))
+		d, err := k.readDocument(file, string(text))
 		if err != nil {
-			return nil, err
+			return all, err
 		}
 		all = append(all, d...)
 	}
 	return all, nil
 }
 
-func badRequest(res *api.Resource, why string) error {
-	return apierrors.NewBadRequest(
-		fmt.Sprintf("%s in version %q cannot be handled as a %s: %s", res.GVK.Kind, res.GVK.Version,
-			res.GVK.Kind, why),
-	)
+func (d *document) badRequest(why string) error {
+	kind, version := d.mapping.GVK.Kind, d.mapping.GVK.Version
+	return inFile("creating", d.file, apierrors.NewBadRequest(
+		fmt.Sprintf("%s in version %q cannot be handled as a %s: %s", kind, version, kind, why)))
 }
 
 // place gives the object its namespace.
 func (k *kubectl) place(d *document) {
-	if d.resource.Namespaced && d.object.GetNamespace() == "" {
+	if d.mapping.Resource.Namespaced && d.object.GetNamespace() == "" {
 		d.object.SetNamespace(k.namespace)
 		meta, _ := d.raw["metadata"].(map[string]any)
 		if meta != nil {
@@ -193,18 +224,44 @@ func inFile(verb, file string, err error) error {
 }
 
 // each does something with every document; errors of one do not keep the others from theirs.
-func (k *kubectl) each(list []document, do func(d *document) error) error {
-	var last error
+func (k *kubectl) each(list []document, problems []error, do func(d *document) error) error {
 	for i := range list {
-		k.place(&list[i])
-		if err := do(&list[i]); err != nil {
-			if last != nil {
-				k.failf(1, "%s", k.message(last, ""))
+		d := &list[i]
+		k.place(d)
+		err := d.err
+		if err == nil {
+			if err = do(d); err == nil {
+				k.note(d)
 			}
-			last = err
+		}
+		if err != nil {
+			problems = append(problems, err)
 		}
 	}
-	return last
+	return k.aggregate(problems)
+}
+
+// aggregate reports several errors as one (kubectl pkg/cmd/util/helpers.go MultipleErrors).
+func (k *kubectl) aggregate(problems []error) error {
+	switch len(problems) {
+	case 0:
+		return nil
+	case 1:
+		return problems[0]
+	}
+	for _, err := range problems {
+		k.failf(1, "%s", strings.TrimPrefix(k.message(err, ""), "error: "))
+	}
+	return errSilent
+}
+
+// note leaves in the trace what of a written object has no effect.
+func (k *kubectl) note(d *document) {
+	for _, message := range d.notes {
+		k.process.Scope().Emit(sim.Event{Level: sim.Detail, Machine: k.session.machine.Name, Component: "kubectl",
+			Reason: "NotModelled", Message: message,
+			Object: api.ResourceEventName(d.mapping.Resource, d.object.GetNamespace(), d.object.GetName())})
+	}
 }
 
 func createVerb() kubectlVerb {
@@ -223,17 +280,14 @@ func runCreate(k *kubectl, args []string) error {
 	if k.flags.Lookup("filename").Value.String() == "[]" {
 		return usagef("must specify one of -f and -k")
 	}
-	list, err := k.documents()
-	if err != nil {
-		return err
-	}
-	return k.each(list, func(d *document) error {
-		resp, err := k.do(&api.Request{Verb: api.Create, Resource: d.resource, Namespace: d.object.GetNamespace(),
+	list, problems := k.documents()
+	return k.each(list, problems, func(d *document) error {
+		resp, err := k.do(&api.Request{Verb: api.Create, Resource: d.mapping.Resource, Namespace: d.object.GetNamespace(),
 			Name: d.object.GetName(), Object: d.object, FieldManager: "kubectl-create"})
 		if err != nil {
 			return inFile("creating", d.file, err)
 		}
-		k.printf("%s/%s created\n", typeName(d.resource), resp.Object.GetName())
+		k.printf("%s/%s created\n", d.typeName(), resp.Object.GetName())
 		return nil
 	})
 }
@@ -273,20 +327,20 @@ func (k *kubectl) createNamed(args []string) error {
 			args[0],
 		)
 	}
-	d := document{resource: api.ResourceOf(object), object: object}
-	k.place(&d)
-	_, err := k.do(
-		&api.Request{Verb: api.Create, Resource: d.resource, Namespace: object.GetNamespace(), Name: name, Object: object,
-			FieldManager: "kubectl-create"},
-	)
+	res := api.ResourceOf(object)
+	if res.Namespaced {
+		object.SetNamespace(k.namespace)
+	}
+	_, err := k.do(&api.Request{Verb: api.Create, Resource: res, Namespace: object.GetNamespace(), Name: name,
+		Object: object, FieldManager: "kubectl-create"})
 	if err != nil {
 		var status *apierrors.StatusError
 		if errors.As(err, &status) && status.ErrStatus.Reason != metav1.StatusReasonInvalid {
-			return usagef("failed to create %s: %s", d.resource.Singular, status.ErrStatus.Message)
+			return usagef("failed to create %s: %s", res.Singular, status.ErrStatus.Message)
 		}
 		return err
 	}
-	k.printf("%s/%s created\n", typeName(d.resource), name)
+	k.printf("%s/%s created\n", typeName(res), name)
 	return nil
 }
 

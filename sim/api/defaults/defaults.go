@@ -12,7 +12,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -27,7 +26,6 @@ func Set(obj runtime.Object) {
 	case *appsv1.Deployment:
 		deployment(o)
 	case *appsv1.ReplicaSet:
-		oldSelector(o.APIVersion, &o.Spec.Selector, o.Spec.Template.Labels)
 		setIfNil(&o.Spec.Replicas, 1)
 		podSpec(&o.Spec.Template.Spec)
 	case *appsv1.StatefulSet:
@@ -102,16 +100,7 @@ func setIfNil[T any](field **T, value T) {
 	}
 }
 
-// oldSelector: before apps/v1beta2 a selector that was left out meant the template's labels
-// (pkg/apis/extensions/v1beta1/defaults.go, v1.15).
-func oldSelector(apiVersion string, selector **metav1.LabelSelector, labels map[string]string) {
-	if *selector == nil && (apiVersion == "extensions/v1beta1" || apiVersion == "apps/v1beta1") && len(labels) > 0 {
-		*selector = &metav1.LabelSelector{MatchLabels: copyLabels(labels)}
-	}
-}
-
 func deployment(d *appsv1.Deployment) {
-	oldSelector(d.APIVersion, &d.Spec.Selector, d.Spec.Template.Labels)
 	setIfNil(&d.Spec.Replicas, 1)
 	strategy := &d.Spec.Strategy
 	setIfZero(&strategy.Type, appsv1.RollingUpdateDeploymentStrategyType)
@@ -126,7 +115,6 @@ func deployment(d *appsv1.Deployment) {
 }
 
 func daemonSet(d *appsv1.DaemonSet) {
-	oldSelector(d.APIVersion, &d.Spec.Selector, d.Spec.Template.Labels)
 	strategy := &d.Spec.UpdateStrategy
 	setIfZero(&strategy.Type, appsv1.RollingUpdateDaemonSetStrategyType)
 	if strategy.Type == appsv1.RollingUpdateDaemonSetStrategyType {
@@ -139,7 +127,6 @@ func daemonSet(d *appsv1.DaemonSet) {
 }
 
 func statefulSet(s *appsv1.StatefulSet) {
-	oldSelector(s.APIVersion, &s.Spec.Selector, s.Spec.Template.Labels)
 	setIfZero(&s.Spec.PodManagementPolicy, appsv1.OrderedReadyPodManagement)
 	strategy := &s.Spec.UpdateStrategy
 	if strategy.Type == "" {

@@ -20,7 +20,7 @@ func DropDisabledFields(obj runtime.Object, minor int) []string {
 		return nil
 	}
 	d := &dropper{minor: minor}
-	spec, template := field.NewPath("spec"), templatePath()
+	spec, template := field.NewPath("spec"), field.NewPath("spec", "template", "spec")
 	switch o := obj.(type) {
 	case *corev1.Pod:
 		d.podSpec(&o.Spec, spec)

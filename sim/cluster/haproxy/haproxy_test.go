@@ -192,6 +192,19 @@ func TestIdleConnectionIsClosedAfterItsTimeout(t *testing.T) {
 	require.False(t, kept.Connected("lb-1:6443"))
 }
 
+func TestConnectionOfAClientThatPingsIsNeverIdle(t *testing.T) {
+	s := newSite(t)
+	kept := hardware.NewTransport(s.client, hardware.TransportConfig{})
+	ask(s.k, kept)
+	s.until(t, 3*time.Hour)
+	require.True(t, kept.Connected("lb-1:6443"))
+	slow := hardware.NewTransport(s.client, hardware.TransportConfig{ReadIdle: 70 * time.Minute})
+	ask(s.k, slow)
+	s.until(t, 5*time.Hour)
+	require.False(t, slow.Connected("lb-1:6443"), "its pings come too late")
+	require.True(t, kept.Connected("lb-1:6443"))
+}
+
 func TestEndOfAServerReachesItsClientsThroughTheBalancer(t *testing.T) {
 	s := newSite(t)
 	kept := hardware.NewTransport(s.client, hardware.TransportConfig{})

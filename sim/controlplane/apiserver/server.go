@@ -136,6 +136,9 @@ func connectEtcd(s *Server) etcdClient {
 // buildRegistries makes the storage of every resource; the caches begin to fill at once.
 func (s *Server) buildRegistries() {
 	for _, r := range api.Resources() {
+		if r.Rare {
+			continue
+		}
 		g := &registry{client: s.newEtcdClient()}
 		s.registries[r] = g
 		// Events are stored without a watch cache's limits but watched through one, too (pkg/registry/core/event; X).
@@ -149,7 +152,13 @@ func (s *Server) buildRegistries() {
 	s.etcd = s.newEtcdClient()
 }
 
-func (s *Server) registryOf(r *api.Resource) *registry { return s.registries[r] }
+// registryOf returns the storage of a resource, nil if the server does not serve it.
+func (s *Server) registryOf(r *api.Resource) *registry {
+	if g := s.registries[r]; g != nil || !r.Rare {
+		return g
+	}
+	return s.rareRegistry(r)
+}
 
 // cacheReady is called by each cache when it has content.
 func (s *Server) cacheReady() {
