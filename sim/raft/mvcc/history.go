@@ -46,11 +46,15 @@ type chunk struct {
 	packed  []byte
 	kept    []*KeyValue // versions that are not in packed, in the order of their use
 	rows    []row       // of a packed chunk
+	begin   int64       // revision of the first change of a packed chunk
 	next    *chunk
 }
 
 // row is what is asked about a packed change without unpacking it.
-type row struct{ revision, frees int64 }
+type row struct {
+	since uint32 // its revision, counted from that of the chunk's first
+	frees uint32
+}
 
 // Versions is what the stores of one simulation share: the memory of their histories. It is no way for one to learn
 // from another: each asks for what it has made already.
@@ -61,6 +65,7 @@ type Versions struct {
 	filled []*chunk // those that became full last
 	recent []told
 	attic  attic
+	keys   []byte // of new versions
 }
 
 // told is what watchers were told of a change.
@@ -75,7 +80,8 @@ const (
 	chunkSize  = 512
 	packAfter  = 8 // chunks
 	leadAfter  = 32
-	recentTold = 256 // changes
+	recentTold = 256     // changes
+	keySlab    = 1 << 10 // bytes: a dozen keys, so that a few that live on hold on to little
 )
 
 // NewVersions makes a memory for the members of one simulation.
@@ -137,9 +143,19 @@ func (v *Versions) version(kv *KeyValue) *KeyValue {
 	made := new(KeyValue)
 	*made = *kv
 	if kv.Version == 1 { // all versions share the key: it is not to hold on to what came with the first
-		made.Key = bytes.Clone(kv.Key)
+		made.Key = v.key(kv.Key)
 	}
 	return made
+}
+
+// key copies a key to where others that came with it are.
+func (v *Versions) key(k []byte) []byte {
+	if len(k) > cap(v.keys)-len(v.keys) {
+		v.keys = make([]byte, 0, max(keySlab, len(k)))
+	}
+	n := len(v.keys)
+	v.keys = append(v.keys, k...)
+	return v.keys[n:len(v.keys):len(v.keys)]
 }
 
 // ahead returns the change that another store, in the same state as this one is in now, has made next; nil if there is
@@ -262,14 +278,14 @@ func (h *history) copied() history {
 
 func (c *chunk) revision(i int) int64 {
 	if c.rows != nil {
-		return c.rows[i].revision
+		return c.begin + int64(c.rows[i].since)
 	}
 	return c.changes[i].revision()
 }
 
 func (c *chunk) frees(i int) int64 {
 	if c.rows != nil {
-		return c.rows[i].frees
+		return int64(c.rows[i].frees)
 	}
 	return c.changes[i].frees()
 }

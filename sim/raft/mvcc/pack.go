@@ -47,7 +47,7 @@ func (p *packer) pack(c *chunk, a *attic) {
 	rows := make([]row, len(c.changes))
 	for i := range c.changes {
 		x := &c.changes[i]
-		rows[i] = row{x.revision(), x.frees()}
+		rows[i] = row{uint32(x.revision() - c.changes[0].revision()), uint32(x.frees())}
 		own := uint64(0)
 		if !x.deletes() && !x.kv.is(superseded) {
 			own = keptItself
@@ -75,7 +75,7 @@ func (p *packer) pack(c *chunk, a *attic) {
 	c.packed = bytes.Clone(p.out)
 	p.shelf.packed = c.packed
 	c.kept = slices.Clip(c.kept)
-	c.rows, c.changes = rows, nil
+	c.rows, c.begin, c.changes = rows, c.changes[0].revision(), nil
 }
 
 // near returns how many changes before the i-th its previous version was made, 0 if it was not in this chunk.
