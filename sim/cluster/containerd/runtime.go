@@ -232,7 +232,7 @@ func (r *Runtime) finish(c *call, err error) {
 	if i := slices.Index(r.pending, c); i >= 0 {
 		r.pending = slices.Delete(r.pending, i, i+1)
 	}
-	c.done.Resolve(struct{}{}, err)
+	c.done.Hand(struct{}{}, err)
 }
 
 func (r *Runtime) await(p *sim.Proc, c *call, within time.Duration) error {

@@ -30,7 +30,7 @@ func (w *posting) init(m *statusManager) {
 	w.m, w.running = m, true // until start
 	w.answered = func(answer *api.Response, err error) {
 		w.answer, w.err = answer, err
-		m.kl.scope.AfterRun(0, "status manager", w)
+		w.Run()
 	}
 }
 
