@@ -107,7 +107,7 @@ func (w *world) Objects(res *api.Resource) []api.Object {
 		place.list = list
 		if w.newest != nil {
 			w.newest.Each(res.Prefix, func(kv *mvcc.KeyValue) bool {
-				list.changed = append(list.changed, changedKey{string(kv.Key), kv})
+				list.changed = append(list.changed, changedKey{kv.Name(), kv})
 				return true
 			})
 		}

@@ -296,7 +296,7 @@ func (w *world) touch(kv *mvcc.KeyValue) {
 		if i > 0 { // one place further ahead: leases and pods are touched more than all others together
 			w.places[i-1], w.places[i] = p, w.places[i-1]
 		}
-		if p.list != nil && !p.list.note(string(kv.Key), kv) {
+		if p.list != nil && !p.list.note(kv.Name(), kv) {
 			p.list = nil
 		}
 		if p.shown {

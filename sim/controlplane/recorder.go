@@ -3,6 +3,7 @@ package controlplane
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"time"
 
@@ -52,14 +53,15 @@ type Recorder struct {
 	first     *pendingEvent // of the queue
 	last      *pendingEvent
 	queued    int
-	known     map[uint64]*knownEvent // by hash of the key
-	order     []*knownEvent          // oldest first
-	spam      map[spamKey]sim.Time
+	known     map[uint64]knownEvent // by hash of the key
+	order     []uint64              // the hashes, oldest first
+	spam      map[uint64]sim.Time   // by hash of the object
 	now       func() time.Time
 }
 
-// eventKey is what makes two events one with a count. A cluster has many thousands of them, so they are not map keys
-// themselves: a map and a list of them would each hold all the strings.
+// eventKey is what makes two events one with a count. A cluster's recorders remember many thousands of them, so they
+// keep the hash alone: that two of the 4096 keys of a recorder have the same one of 64 bits happens once in 10^12 runs,
+// and then one event is counted as another.
 type eventKey struct {
 	resource        *api.Resource
 	uid             types.UID
@@ -68,31 +70,32 @@ type eventKey struct {
 	reason, message string
 }
 
-// hash chooses a place in the map; two keys with the same one lie there in a list.
 func (k *eventKey) hash() uint64 {
-	h := uint64(len(k.resource.GVK.Kind))
-	for _, text := range [...]string{string(k.uid), k.namespace, k.name, k.eventType, k.reason, k.message} {
-		h = (h ^ xxhash.Sum64String(text)) * 0x9e3779b97f4a7c15
+	return hashOf(k.resource.GVK.Kind, string(k.uid), k.namespace, k.name, k.eventType, k.reason, k.message)
+}
+
+// spamHash stands for the object that a key is about.
+func (k *eventKey) spamHash() uint64 { return hashOf(k.resource.GVK.Kind, k.namespace, k.name) }
+
+func hashOf(texts ...string) (h uint64) {
+	for _, text := range texts {
+		h = (bits.RotateLeft64(h, 29) ^ xxhash.Sum64String(text)) * 0x9e3779b97f4a7c15
 	}
 	return h
 }
 
-type spamKey struct{ kind, namespace, name string }
-
 // knownEvent is an event object that was written, or is about to be.
 type knownEvent struct {
-	eventKey
 	nano  int64 // the clock when it came first: part of its name
 	count int32
-	next  *knownEvent // of the same hash
 }
 
 // pendingEvent is an event object that is to be written. It is made when it is sent.
 type pendingEvent struct {
-	known   *knownEvent
+	eventKey
+	knownEvent
 	version string // of the object that it is about
 	stamp   metav1.Time
-	count   int32
 	patch   bool // count it up instead of creating it
 	tries   int
 	cause   sim.EventID
@@ -103,7 +106,7 @@ type pendingEvent struct {
 func NewRecorder(client api.Client, component string) *Recorder {
 	scope := client.Scope()
 	return &Recorder{client: client, component: component, random: scope.Rand(scope.Path() + "/events"),
-		known: map[uint64]*knownEvent{}, spam: map[spamKey]sim.Time{},
+		known: map[uint64]knownEvent{}, spam: map[uint64]sim.Time{},
 		now: func() time.Time { return epoch.Add(scope.Now().Duration()) }}
 }
 
@@ -142,14 +145,13 @@ func (r *Recorder) enqueue(e *Event, cause sim.EventID) {
 	}
 	key := eventKey{resource: e.Resource, uid: e.Object.GetUID(), namespace: e.Object.GetNamespace(),
 		name: e.Object.GetName(), eventType: e.Type, reason: e.Reason, message: e.Message}
-	if r.queued >= eventQueue || r.isSpam(spamKey{e.Resource.GVK.Kind, key.namespace, key.name}) {
+	if r.queued >= eventQueue || r.isSpam(key.spamHash()) {
 		return
 	}
 	now := r.now()
-	known, patch := r.remember(&key, now.UnixNano())
-	known.count++
-	pending := &pendingEvent{known: known, version: e.Object.GetResourceVersion(),
-		stamp: metav1.NewTime(now.Truncate(time.Second)), count: known.count, patch: patch, cause: cause}
+	known := r.remember(key.hash(), now.UnixNano())
+	pending := &pendingEvent{eventKey: key, knownEvent: known, version: e.Object.GetResourceVersion(),
+		stamp: metav1.NewTime(now.Truncate(time.Second)), patch: known.count > 1, cause: cause}
 	if r.queued++; r.queued > 1 {
 		r.last.next, r.last = pending, pending
 		return
@@ -158,67 +160,47 @@ func (r *Recorder) enqueue(e *Event, cause sim.EventID) {
 	r.send()
 }
 
-// remember returns what is known of the event, and whether it was known.
-func (r *Recorder) remember(key *eventKey, nano int64) (known *knownEvent, before bool) {
-	hash := key.hash()
-	for known = r.known[hash]; known != nil; known = known.next {
-		if known.eventKey == *key {
-			return known, true
+// remember counts an event and returns what is known of it.
+func (r *Recorder) remember(hash uint64, nano int64) knownEvent {
+	known, before := r.known[hash]
+	if !before {
+		known.nano = nano
+		r.order = append(r.order, hash)
+		if len(r.order) > eventCache {
+			delete(r.known, r.order[0])
+			r.order = r.order[1:]
 		}
 	}
-	known = &knownEvent{eventKey: *key, nano: nano, next: r.known[hash]}
+	known.count++
 	r.known[hash] = known
-	r.order = append(r.order, known)
-	if len(r.order) > eventCache {
-		r.forget(r.order[0])
-		r.order[0] = nil
-		r.order = r.order[1:]
-	}
-	return known, false
-}
-
-func (r *Recorder) forget(known *knownEvent) {
-	hash := known.hash()
-	if r.known[hash] == known {
-		if known.next == nil {
-			delete(r.known, hash)
-		} else {
-			r.known[hash] = known.next
-		}
-		return
-	}
-	for other := r.known[hash]; other != nil; other = other.next {
-		if other.next == known {
-			other.next = known.next
-		}
-	}
+	return known
 }
 
 // name returns the name of the event object (tools/record makeEvent).
-func (e *pendingEvent) name() string { return e.known.name + "." + strconv.FormatInt(e.known.nano, 16) }
+func (e *pendingEvent) objectName() string { return e.name + "." + strconv.FormatInt(e.nano, 16) }
 
-func (e *pendingEvent) namespace() string {
-	if e.known.namespace == "" {
+func (e *pendingEvent) objectNamespace() string {
+	if e.namespace == "" {
 		return metav1.NamespaceDefault
 	}
-	return e.known.namespace
+	return e.namespace
 }
 
 func (r *Recorder) object(e *pendingEvent) *corev1.Event {
-	k, gvk := e.known, &e.known.resource.GVK
+	gvk := &e.resource.GVK
 	return &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Name: e.name(), Namespace: e.namespace()},
+		ObjectMeta: metav1.ObjectMeta{Name: e.objectName(), Namespace: e.objectNamespace()},
 		InvolvedObject: corev1.ObjectReference{Kind: gvk.Kind, APIVersion: gvk.GroupVersion().String(),
-			Namespace: k.namespace, Name: k.name, UID: k.uid, ResourceVersion: e.version},
-		Reason: k.reason, Message: k.message, Type: k.eventType, Count: e.count,
-		FirstTimestamp: metav1.NewTime(time.Unix(0, k.nano).UTC().Truncate(time.Second)), LastTimestamp: e.stamp,
+			Namespace: e.namespace, Name: e.name, UID: e.uid, ResourceVersion: e.version},
+		Reason: e.reason, Message: e.message, Type: e.eventType, Count: e.count,
+		FirstTimestamp: metav1.NewTime(time.Unix(0, e.nano).UTC().Truncate(time.Second)), LastTimestamp: e.stamp,
 		Source:              corev1.EventSource{Component: r.component, Host: r.host},
 		ReportingController: r.component, ReportingInstance: r.host,
 	}
 }
 
 // isSpam takes one from the object's bucket; true when it is empty (tools/record EventSourceObjectSpamFilter).
-func (r *Recorder) isSpam(key spamKey) bool {
+func (r *Recorder) isSpam(key uint64) bool {
 	now := r.client.Scope().Now()
 	paid := max(r.spam[key], now).Add(eventSpamEvery)
 	if paid.Sub(now) > eventSpamBurst*eventSpamEvery {
@@ -239,9 +221,9 @@ func (r *Recorder) isSpam(key spamKey) bool {
 func (r *Recorder) send() {
 	e := r.first
 	e.tries++
-	request := &api.Request{Verb: api.Create, Resource: api.Events, Namespace: e.namespace()}
+	request := &api.Request{Verb: api.Create, Resource: api.Events, Namespace: e.objectNamespace()}
 	if e.patch {
-		request.Verb, request.Name = api.Patch, e.name()
+		request.Verb, request.Name = api.Patch, e.objectName()
 		request.PatchType = types.StrategicMergePatchType
 		request.Patch = fmt.Appendf(nil, `{"count":%d,"lastTimestamp":%q}`, e.count, e.stamp.UTC().Format(time.RFC3339))
 	} else {

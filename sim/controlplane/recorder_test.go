@@ -10,39 +10,28 @@ import (
 )
 
 func TestRecorderRemembersTheLatestKinds(t *testing.T) {
-	r := &Recorder{known: map[uint64]*knownEvent{}}
-	key := func(i int) *eventKey {
-		return &eventKey{resource: api.Pods, name: "web", message: strconv.Itoa(i)}
+	r := &Recorder{known: map[uint64]knownEvent{}}
+	hash := func(i int) uint64 {
+		key := eventKey{resource: api.Pods, name: "web", message: strconv.Itoa(i)}
+		return key.hash()
 	}
-	first, before := r.remember(key(0), 1)
-	require.False(t, before)
-	again, before := r.remember(key(0), 2)
-	require.True(t, before)
-	require.Same(t, first, again)
+	require.Equal(t, knownEvent{nano: 1, count: 1}, r.remember(hash(0), 1))
+	require.Equal(t, knownEvent{nano: 1, count: 2}, r.remember(hash(0), 2))
 	for i := range eventCache {
-		r.remember(key(i+1), 3)
+		r.remember(hash(i+1), 3)
 	}
 	require.Len(t, r.order, eventCache)
 	require.Len(t, r.known, eventCache)
-	_, before = r.remember(key(eventCache), 4)
-	require.True(t, before)
-	_, before = r.remember(key(0), 5)
-	require.False(t, before, "the oldest was forgotten")
+	require.Equal(t, knownEvent{nano: 3, count: 2}, r.remember(hash(eventCache), 4))
+	require.Equal(t, knownEvent{nano: 5, count: 1}, r.remember(hash(0), 5), "the oldest was forgotten")
 }
 
-func TestRecorderTellsKeysOfOneHashApart(t *testing.T) {
-	a, b, c := &knownEvent{nano: 1}, &knownEvent{nano: 2}, &knownEvent{nano: 3}
-	a.next, b.next = b, c
-	r := &Recorder{known: map[uint64]*knownEvent{}}
-	for _, known := range []*knownEvent{a, b, c} {
-		known.eventKey = eventKey{resource: api.Pods}
-	}
-	hash := a.hash()
-	r.known[hash] = a
-	r.forget(b)
-	require.Same(t, c, a.next)
-	r.forget(a)
-	require.Same(t, c, r.known[hash])
-	r.forget(c)
-	require.Empty(t, r.known)
+func TestEventsOfDifferentTextsHaveDifferentHashes(t *testing.T) {
+	a := eventKey{resource: api.Pods, namespace: "a", name: "b"}
+	b := eventKey{resource: api.Pods, namespace: "b", name: "a"}
+	c := eventKey{resource: api.Pods, namespace: "b", name: "a", message: "x"}
+	require.NotEqual(t, a.hash(), b.hash())
+	require.NotEqual(t, b.hash(), c.hash())
+	require.NotEqual(t, a.spamHash(), b.spamHash())
+	require.Equal(t, b.spamHash(), c.spamHash())
 }

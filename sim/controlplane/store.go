@@ -16,6 +16,8 @@ type Store[T api.Object] struct {
 	byKey   map[Key]*entry[T]
 	all     bucket[T]
 	indexes []*Index[T]
+	fresh   []entry[T]  // for the next objects: one piece of memory for many
+	free    []*entry[T] // of objects that were removed
 	tallies []func(object T, sign int)
 }
 
@@ -70,6 +72,7 @@ func (s *Store[T]) List() []T { return s.all.objects() }
 func (s *Store[T]) Index(of func(T) string) *Index[T] {
 	index := &Index[T]{of: of, number: len(s.indexes), buckets: map[string]*bucket[T]{}}
 	s.indexes = append(s.indexes, index)
+	s.fresh, s.free = nil, nil // have too few places
 	for _, e := range s.all.entries {
 		e.places = append(e.places, place[T]{})
 		index.put(e, of(e.object))
@@ -129,14 +132,12 @@ func (s *Store[T]) set(object T) (old T, had bool) {
 	e := s.byKey[key]
 	s.tally(object, 1)
 	if e == nil {
-		e = &entry[T]{object: object, at: len(s.all.entries)}
+		e = s.newEntry()
+		e.object, e.at = object, len(s.all.entries)
 		s.byKey[key] = e
 		s.all.entries = append(s.all.entries, e)
-		if len(s.indexes) > 0 {
-			e.places = make([]place[T], len(s.indexes))
-			for _, index := range s.indexes {
-				index.put(e, index.of(object))
-			}
+		for _, index := range s.indexes {
+			index.put(e, index.of(object))
 		}
 		return old, false
 	}
@@ -150,6 +151,29 @@ func (s *Store[T]) set(object T) (old T, had bool) {
 		}
 	}
 	return old, true
+}
+
+// newEntry returns an entry that is empty, with its places.
+func (s *Store[T]) newEntry() *entry[T] {
+	if n := len(s.free); n > 0 {
+		e := s.free[n-1]
+		s.free[n-1] = nil
+		s.free = s.free[:n-1]
+		return e
+	}
+	if len(s.fresh) == 0 {
+		n := min(max(len(s.byKey), 1), 1<<7)
+		s.fresh = make([]entry[T], n)
+		if width := len(s.indexes); width > 0 {
+			places := make([]place[T], n*width)
+			for i := range s.fresh {
+				s.fresh[i].places = places[i*width : (i+1)*width : (i+1)*width]
+			}
+		}
+	}
+	e := &s.fresh[0]
+	s.fresh = s.fresh[1:]
+	return e
 }
 
 // remove takes an object out and returns it.
@@ -168,7 +192,10 @@ func (s *Store[T]) remove(key Key) (old T, had bool) {
 	for _, index := range s.indexes {
 		index.drop(e)
 	}
-	return e.object, true
+	old = e.object
+	*e = entry[T]{places: e.places}
+	s.free = append(s.free, e)
+	return old, true
 }
 
 func (index *Index[T]) put(e *entry[T], value string) {

@@ -54,19 +54,19 @@ type podWorker struct {
 	known    *knownPod   // by the sources
 	static   bool
 
-	pending         *updateOptions
-	active          updateOptions // what it was last asked to do
-	asked           bool          // active is set
-	working         bool
-	started         bool
-	terminating     bool
-	terminated      bool
-	finished        bool
-	deleted         bool
-	observed        bool // by the runtime
-	restart         bool // asked for while terminating
-	grace           int64
-	statusFns       []func(*corev1.PodStatus)
+	pending     *updateOptions
+	active      updateOptions // what it was last asked to do
+	asked       bool          // active is set
+	working     bool
+	started     bool
+	terminating bool
+	terminated  bool
+	finished    bool
+	deleted     bool
+	observed    bool // by the runtime
+	restart     bool // asked for while terminating
+	grace       int64
+	statusFns   []func(*corev1.PodStatus)
 
 	synced   bool     // at least once
 	lastSync sim.Time // end of the last sync

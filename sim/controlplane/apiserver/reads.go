@@ -412,7 +412,8 @@ func (w *watcher) inScope(ev *cacheEvent) bool {
 	if s.node != "" && nodeOf(ev.current) != s.node && nodeOf(ev.previous) != s.node {
 		return false
 	}
-	namespace, name := ev.names().namespace, ev.names().name
+	names := ev.namesIn(w.cache.resource)
+	namespace, name := names.namespace, names.name
 	if s.namespace != "" && s.namespace != namespace && w.cache.resource.Namespaced {
 		return false
 	}

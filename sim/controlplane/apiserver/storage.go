@@ -240,12 +240,9 @@ func (q *request) reread(p *sim.Proc, v *version, refusal error) (*version, bool
 func (q *request) apply(p *sim.Proc, reason string, v *version,
 	next change) (result api.Object, current *raft.KeyValue, done bool, err error) {
 	existing := q.objectOf(v)
-	if v.names == nil {
-		v.names = namesOf(q.Resource, v.kv.Name())
-	}
 	before := api.Stored{Value: v.kv.Value(), Object: existing} // v may be out of date when the write is done
 	w := write{name: v.kv.Name(), key: v.kv.Key, revision: v.kv.ModRevision, lease: next.lease, reason: reason,
-		names: v.names}
+		names: v.namesIn(q.Resource)}
 	if !next.remove {
 		value, err := api.EncodeAfter(next.object, before, next.kept)
 		if err != nil {

@@ -15,11 +15,12 @@ import (
 type version struct {
 	kv      *raft.KeyValue
 	object  api.Object
-	names   *names
-	holders int32 // caches in which it is the newest state
+	names   *names // nil of an Event
+	holders int32  // caches in which it is the newest state
 }
 
-// names says what one finds an object by. The versions of an object share them.
+// names says what one finds an object by. The versions of an object share them. Events, which are most of all objects
+// and which hardly anybody watches, have them made when somebody asks.
 type names struct {
 	namespace, name string
 	event           string // as the trace names it
@@ -27,9 +28,13 @@ type names struct {
 }
 
 func namesOf(r *api.Resource, key string) *names {
-	n := &names{}
-	n.namespace, n.name = splitKey(r, key)
-	n.event = api.ResourceEventName(r, n.namespace, n.name)
+	namespace, name := splitKey(r, key)
+	n := &names{event: api.ResourceEventName(r, namespace, name)}
+	at := len(n.event) - len(name) // the one text holds all three
+	n.name = n.event[at:]
+	if namespace != "" {
+		n.namespace = n.event[at-1-len(namespace) : at-1]
+	}
 	return n
 }
 
@@ -50,12 +55,19 @@ type cacheEvent struct {
 	cause    sim.EventID
 }
 
-// names returns what the changed object is found by.
-func (ev *cacheEvent) names() *names {
+// namesIn returns what the changed object, of that resource, is found by.
+func (ev *cacheEvent) namesIn(r *api.Resource) *names {
 	if ev.current != nil {
-		return ev.current.names
+		return ev.current.namesIn(r)
 	}
-	return ev.previous.names
+	return ev.previous.namesIn(r)
+}
+
+func (v *version) namesIn(r *api.Resource) *names {
+	if v.names != nil {
+		return v.names
+	}
+	return namesOf(r, v.kv.Name())
 }
 
 // recent is what a cache has made of a revision.
@@ -91,9 +103,13 @@ func (m *recents) version(r *api.Resource, kv *raft.KeyValue, known *names) *ver
 	if v := made.current; v != nil && v.kv == kv {
 		return v
 	}
-	v := &version{kv: kv, names: known}
-	if known == nil {
+	v := &version{kv: kv}
+	switch {
+	case r == api.Events:
+	case known == nil:
 		v.names = namesOf(r, kv.Name())
+	default:
+		v.names = known
 	}
 	if kv.ModRevision >= made.revision { // else it is one of a list: old
 		*made = recent{current: v, revision: kv.ModRevision}

@@ -160,7 +160,8 @@ func (s *watcherSet) dispatch(ev *cacheEvent) {
 	}
 	s.cache.server.kernel.Because(ev.cause)
 	s.deliver(scopeKey{}, ev)
-	namespace, name := ev.names().namespace, ev.names().name
+	names := ev.namesIn(s.cache.resource)
+	namespace, name := names.namespace, names.name
 	s.deliver(scopeKey{namespace: namespace, name: name}, ev)
 	if namespace != "" {
 		s.deliver(scopeKey{namespace: namespace}, ev)
