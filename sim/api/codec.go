@@ -160,6 +160,8 @@ type Codec struct {
 	decoded   []decoded      // the slot of a revision is its remainder; a newer revision takes an older one's slot
 	siblings  [1 << 9]Stored // pods by what their names begin with: the last one made of a template
 	labelSets [1 << 10]labelSet
+	texts     [1 << 10]string // words that many statuses have
+	yes, no   bool            // for pointers: never changed
 }
 
 type decoded struct {
@@ -172,7 +174,7 @@ type decoded struct {
 const memoMin, memoMax = 1 << 10, 1 << 12
 
 // NewCodec makes the codec of one simulation.
-func NewCodec() *Codec { return &Codec{decoded: make([]decoded, memoMin)} }
+func NewCodec() *Codec { return &Codec{decoded: make([]decoded, memoMin), yes: true} }
 
 type codecKey struct{}
 

@@ -88,17 +88,6 @@ func own[T any](list *[]T, before []T, nth int) *T {
 	return &(*list)[nth]
 }
 
-// element decodes the nth element of a list anew.
-func element[T any, P unmarshaler[T]](list *[]T, before []T, nth int, body []byte) bool {
-	e := own(list, before, nth)
-	if e == nil {
-		return false
-	}
-	var none T
-	*e = none
-	return P(e).Unmarshal(body) == nil
-}
-
 func differPodSpec(dst, before *corev1.PodSpec, f, old wireField, nth int) bool {
 	switch f.number {
 	case 1:
@@ -122,15 +111,21 @@ func differVolume(dst, _ *corev1.Volume, f, _ wireField, _ int) bool {
 	return true
 }
 
-func differContainer(dst, before *corev1.Container, f, _ wireField, nth int) bool {
+func differContainer(dst, before *corev1.Container, f, old wireField, nth int) bool {
 	switch f.number {
 	case 2:
 		dst.Image = string(f.body)
 		return f.kind == 2
 	case 9:
-		return element(&dst.VolumeMounts, before.VolumeMounts, nth, f.body)
+		m := own(&dst.VolumeMounts, before.VolumeMounts, nth)
+		return m != nil && alike(m, &before.VolumeMounts[nth], f.body, old.body, differVolumeMount)
 	}
 	return false
+}
+
+func differVolumeMount(dst, _ *corev1.VolumeMount, f, _ wireField, _ int) bool {
+	dst.Name = string(f.body)
+	return f.number == 1 && f.kind == 2
 }
 
 func differLeaseSpec(dst, _ *coordinationv1.LeaseSpec, f, _ wireField, _ int) bool {

@@ -152,13 +152,12 @@ func (r *Runtime) StartContainer(p *sim.Proc, c *Container) error {
 
 func (r *Runtime) start(c *Container) {
 	c.State, c.StartedAt, c.Started = Running, r.machine.Clock().Now(), r.kernel.Now()
-	c.scope = r.machine.Scope().Child(c.Name).Label(r.machine.Name, "containerd")
-	c.scope.OnKill(func() {
-		if c.State == Running { // the machine lost power
-			c.lost, c.State, c.Finished = true, Exited, r.kernel.Now()
-			r.changed()
-		}
-	})
+	boot := r.machine.Scope()
+	if r.boot != boot {
+		r.boot = boot
+		boot.OnKill(r.lostPower)
+	}
+	c.scope = boot.Child(c.Name).Label(r.machine.Name, "containerd")
 	c.scope.Emit(sim.Event{Level: sim.Detail, Reason: "ContainerStarted", Object: c.object(), Message: c.Name})
 	switch program := r.program(c); {
 	case program != nil:
@@ -172,6 +171,18 @@ func (r *Runtime) start(c *Container) {
 	}
 	if c.State == Running {
 		r.notify(c.PodUID)
+	}
+}
+
+// lostPower ends all containers with the machine.
+func (r *Runtime) lostPower() {
+	for _, pod := range r.order {
+		for _, c := range pod.containers {
+			if c.State == Running {
+				c.lost, c.State, c.Finished = true, Exited, r.kernel.Now()
+				r.changed()
+			}
+		}
 	}
 }
 

@@ -78,7 +78,8 @@ type Runtime struct {
 	daemon   *hardware.Process // nil: not running
 	since    sim.Time          // when the daemon became ready, or ended
 	pending  []*call
-	bootID   string // whose containers are known
+	bootID   string     // whose containers are known
+	boot     *sim.Scope // whose end is noticed
 	pods     map[types.UID]*podRecord
 	order    []*podRecord // pods in order of their first sandbox
 	images   map[string]bool

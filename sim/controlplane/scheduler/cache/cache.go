@@ -21,6 +21,7 @@ type Cache struct {
 	tree     nodeTree
 	images   map[string]int // how many nodes have an image
 	counters counters
+	common   *fwk.Demands // the last new one: the pods of a template share it
 	slots    int
 	free     []int32
 	slab     []fwk.NodeInfo          // for the next nodes: what is walked over together lies together
@@ -33,10 +34,16 @@ type Cache struct {
 }
 
 type podState struct {
-	info    *fwk.PodInfo
+	info    *fwk.PodInfo // own, or the scheduling queue's
+	own     fwk.PodInfo
 	node    string
 	assumed bool
-	shared  bool // info is also the scheduling queue's
+}
+
+// keep makes info the pod's own.
+func (s *podState) keep(pod *corev1.Pod, demands *fwk.Demands) {
+	s.own = fwk.PodInfo{Pod: pod, Demands: demands}
+	s.info = &s.own
 }
 
 // New makes an empty cache.
@@ -164,7 +171,8 @@ func (c *Cache) dropIfEmpty(name string, info *fwk.NodeInfo) {
 func (c *Cache) AssumePod(info *fwk.PodInfo, node string) {
 	uid := info.Pod.UID
 	sim.Assert(c.pods[uid] == nil, "pod %s/%s is in the cache, so it cannot be assumed", info.Pod.Namespace, info.Pod.Name)
-	c.pods[uid] = &podState{info: info, node: node, assumed: true, shared: true}
+	info.Demands = c.shared(info.Demands)
+	c.pods[uid] = &podState{info: info, node: node, assumed: true}
 	c.put(info, node)
 }
 
@@ -194,8 +202,10 @@ func (c *Cache) AddPod(pod *corev1.Pod) {
 	state := c.pods[pod.UID]
 	switch {
 	case state == nil:
-		c.pods[pod.UID] = &podState{info: fwk.NewPodInfo(pod, c.features), node: pod.Spec.NodeName}
-		c.put(c.pods[pod.UID].info, pod.Spec.NodeName)
+		state = &podState{node: pod.Spec.NodeName}
+		state.keep(pod, c.demands(pod))
+		c.pods[pod.UID] = state
+		c.put(state.info, state.node)
 	case state.node != pod.Spec.NodeName: // assumed on one node, bound to another by somebody else
 		c.take(pod.UID, state)
 		c.AddPod(pod)
@@ -221,7 +231,7 @@ func (c *Cache) replace(state *podState, pod *corev1.Pod) {
 	if !sameDemands(old, pod) {
 		c.take(pod.UID, state)
 		c.pods[pod.UID] = state
-		state.info, state.shared = fwk.NewPodInfo(pod, c.features), false
+		state.keep(pod, c.demands(pod))
 		c.put(state.info, state.node)
 		return
 	}
@@ -230,16 +240,28 @@ func (c *Cache) replace(state *podState, pod *corev1.Pod) {
 	if counts {
 		c.counters.count(state.info.Pod, node.Slot, -1)
 	}
-	if state.shared {
-		info := state.info.With(pod)
-		node.ReplacePod(state.info, info)
-		state.info, state.shared = info, false
+	if before := state.info; before != &state.own {
+		state.keep(pod, before.Demands)
+		node.ReplacePod(before, state.info)
 	} else {
-		state.info.Pod = pod // nobody keeps it from one event to the next
+		state.own.Pod = pod // nobody keeps it from one event to the next
 	}
 	if counts {
 		c.counters.count(pod, node.Slot, 1)
 	}
+}
+
+// demands returns what a pod asks for.
+func (c *Cache) demands(pod *corev1.Pod) *fwk.Demands {
+	return c.shared(fwk.NewPodInfo(pod, c.features).Demands)
+}
+
+// shared returns demands that are equal, and mostly those of many pods.
+func (c *Cache) shared(demands *fwk.Demands) *fwk.Demands {
+	if c.common == nil || !c.common.Same(demands) {
+		c.common = demands
+	}
+	return c.common
 }
 
 // sameDemands reports whether two versions of a pod ask for the same: only in-place resizing can change that.

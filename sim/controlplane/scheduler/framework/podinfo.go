@@ -10,7 +10,12 @@ import (
 
 // PodInfo is a pod with what scheduling wants to know of it, computed once. The pod is shared and must not be changed.
 type PodInfo struct {
-	Pod      *corev1.Pod
+	Pod *corev1.Pod
+	*Demands
+}
+
+// Demands is what a pod asks for. It never changes: the pods of a template may share one.
+type Demands struct {
 	Requests Resource
 	// NonZero has the default requests where a container makes none; scores look at it.
 	NonZero               Resource
@@ -49,9 +54,9 @@ const anyAddress = "0.0.0.0"
 // NewPodInfo reads a pod.
 func NewPodInfo(pod *corev1.Pod, features *Features) *PodInfo {
 	spec := &pod.Spec
-	info := &PodInfo{Pod: pod, Requests: PodRequests(spec, features, false), NonZero: PodRequests(spec, features, true),
-		RequiredNode: NewRequiredNodeAffinity(spec), PreferredNode: NewPreferredSchedulingTerms(spec),
-		HostPorts: hostPorts(spec)}
+	info := &PodInfo{pod, &Demands{Requests: PodRequests(spec, features, false),
+		NonZero: PodRequests(spec, features, true), RequiredNode: NewRequiredNodeAffinity(spec),
+		PreferredNode: NewPreferredSchedulingTerms(spec), HostPorts: hostPorts(spec)}}
 	if a := spec.Affinity; a != nil {
 		if a.PodAffinity != nil {
 			info.RequiredAffinity = parseTerms(pod, a.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution)
@@ -65,17 +70,25 @@ func NewPodInfo(pod *corev1.Pod, features *Features) *PodInfo {
 	return info
 }
 
-// With returns the info for a newer version of the same pod whose demands have not changed.
-func (info *PodInfo) With(pod *corev1.Pod) *PodInfo {
-	c := *info
-	c.Pod = pod
-	return &c
+// Same reports whether two pods ask for the same amounts and for nothing else, as most do.
+func (d *Demands) Same(other *Demands) bool {
+	return d.plain() && other.plain() && d.Requests.same(&other.Requests) && d.NonZero.same(&other.NonZero)
+}
+
+// plain reports whether only amounts are asked for.
+func (d *Demands) plain() bool {
+	return len(d.HostPorts)+len(d.PreferredNode) == 0 && d.RequiredNode == nil && !d.hasAffinity()
+}
+
+func (r *Resource) same(other *Resource) bool {
+	return r.MilliCPU == other.MilliCPU && r.Memory == other.Memory && r.EphemeralStorage == other.EphemeralStorage &&
+		r.AllowedPodNumber == other.AllowedPodNumber && len(r.Scalar)+len(other.Scalar) == 0
 }
 
 // hasAffinity reports whether existing pods must ask this one when they are scored.
-func (info *PodInfo) hasAffinity() bool {
-	return len(info.RequiredAffinity)+len(info.RequiredAntiAffinity)+len(info.PreferredAffinity)+
-		len(info.PreferredAntiAffinity) > 0
+func (d *Demands) hasAffinity() bool {
+	return len(d.RequiredAffinity)+len(d.RequiredAntiAffinity)+len(d.PreferredAffinity)+
+		len(d.PreferredAntiAffinity) > 0
 }
 
 // Priority returns a pod's priority, 0 by default.
