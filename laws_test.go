@@ -241,7 +241,7 @@ func (s *source) packageOf(e ast.Expr) string {
 // layers, lowest first: a package may import what stands on a line above its own, or beside it.
 var layers = []string{
 	"sim", "sim/hardware", "sim/api", "sim/raft", "sim/controlplane", "sim/cluster", "sim/shell", "scenarios",
-	"cmd/ksim/report", "cmd/ksim/tui", "cmd/ksim",
+	"cmd/ksim/memory", "cmd/ksim/report", "cmd/ksim/tui", "cmd/ksim",
 }
 
 // apart names pairs that stand one above the other and still may not meet: the package, what it must not know, and why.
