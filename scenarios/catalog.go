@@ -59,6 +59,10 @@ func checkComponentFlags(component string, release *api.Release, flags []spec.Fl
 			if err := set.Set(f.Name, f.Value); err != nil {
 				issues = append(issues, flagIssue{i, lastPart(err), true, false})
 			}
+			if gates, ok := set.Lookup(f.Name).Value.(interface{ Ignored() []string }); ok && len(gates.Ignored()) > 0 {
+				issues = append(issues, flagIssue{i, fmt.Sprintf("%s of %s has no effect for %s: ksim does not model it", f.Name,
+					component, strings.Join(gates.Ignored(), ", ")), true, true})
+			}
 		}
 	}
 	return issues

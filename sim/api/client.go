@@ -17,6 +17,13 @@ func GetObject[T Object](p *sim.Proc, c Client, namespace, name string) (T, erro
 	return doTyped[T](p, c, &Request{Verb: Get, Resource: resourceOfType[T](), Namespace: namespace, Name: name})
 }
 
+// GetVersion reads one object that is at least as new as a resourceVersion; "0" is whatever the server has at hand, ""
+// the newest. The object is shared.
+func GetVersion[T Object](p *sim.Proc, c Client, key Key, version string) (T, error) {
+	return doTyped[T](p, c, &Request{Verb: Get, Resource: resourceOfType[T](), Namespace: key.Namespace, Name: key.Name,
+		ResourceVersion: version})
+}
+
 // ListOptions narrows a list.
 type ListOptions struct {
 	LabelSelector   labels.Selector

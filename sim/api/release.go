@@ -120,6 +120,14 @@ type NodeLifecycleFacts struct {
 	SeparateTaintEviction    bool // taint-eviction-controller on its own
 	DisruptionTargetPodState bool // the condition DisruptionTarget on what is evicted
 	OutOfServiceTaint        bool // PodGC honours node.kubernetes.io/out-of-service
+	PodGCQuarantine          bool // PodGC waits for a missing node; else it asks the API for all nodes each time
+	PodGCMarksFailed         bool // before PodGC deletes a pod it sets its phase to Failed
+	LateNodePods             bool // pods that come to a lost node late are seen to; marking them is tried again
+	NodeNotReadyPodEvents    bool // the event NodeNotReady also about the pods of a lost node
+	DisruptionExclusionLabel bool // node.kubernetes.io/exclude-disruption counts
+	MasterNamesExcluded      bool // nodes that are named master are not counted in their zone
+	DeletesTaintedPodsOnce   bool // taint eviction forgets a pod that it deleted only when that is gone
+	TaintRestored            bool // a NoExecute taint that somebody took off a lost node is put on again
 }
 
 func nodeLifecycleFacts(minor int) NodeLifecycleFacts {
@@ -140,6 +148,22 @@ func nodeLifecycleFacts(minor int) NodeLifecycleFacts {
 		DisruptionTargetPodState: minor >= 26,
 		// K:pkg/features/kube_features.go NodeOutOfServiceVolumeDetach: beta 1.26, GA 1.28
 		OutOfServiceTaint: minor >= 26,
+		// K@1.16, K@1.17:pkg/controller/podgc/gc_controller.go
+		PodGCQuarantine: minor >= 17,
+		// K@1.24, K@1.28:pkg/controller/podgc/gc_controller.go; the gate of DisruptionTargetPodState
+		PodGCMarksFailed: minor >= 26,
+		// K@1.16, K@1.17:pkg/controller/nodelifecycle/node_lifecycle_controller.go podUpdateQueue, nodesToRetry
+		LateNodePods: minor >= 17,
+		// K@1.18, K@1.19:pkg/controller/util/node/controller_utils.go
+		NodeNotReadyPodEvents: minor >= 19,
+		// K@1.18, K@1.19:pkg/features/kube_features.go NodeDisruptionExclusion: beta on 1.19, GA 1.21
+		DisruptionExclusionLabel: minor >= 19,
+		// K@1.12, K@1.20:pkg/controller/nodelifecycle; LegacyNodeRoleBehavior: beta 1.19, off 1.21
+		MasterNamesExcluded: minor <= 20,
+		// K@1.31, K@1.34:pkg/controller/tainteviction/timed_workers.go; 1.32 and 1.33 were not looked at
+		DeletesTaintedPodsOnce: minor <= 33,
+		// K@1.18, K@1.19:pkg/controller/nodelifecycle/node_lifecycle_controller.go markNodeForTainting
+		TaintRestored: minor >= 19,
 	}
 }
 

@@ -137,26 +137,43 @@ type WorkloadFacts struct {
 	TerminatingReplicas        bool // status.terminatingReplicas of Deployments and ReplicaSets
 	JobReplacementPolicy       bool // podReplacementPolicy is defaulted and honoured
 	StatefulSetMaxUnavailable  bool
+	DaemonSetMaxSurge          bool
+	DaemonSetNodeQueue         bool // what a changed node means for DaemonSets is asked of its pods, not of its state before
 	StatefulSetPVCPolicy       bool // persistentVolumeClaimRetentionPolicy is defaulted
-	UnhealthyPodEvictionPolicy bool
-	EndpointSlices             bool // the controller writes them
-	EndpointSliceProxying      bool // kube-proxy reads them
-	ProxyTerminatingEndpoints  bool
+	StatefulSetStartOrdinal    bool // spec.ordinals
+	StatefulSetPodIndexLabel   bool // pods are labelled with their ordinal
+	StatefulSetParallelBatches bool // under Parallel pods are made in batches that double, not one after the other
+	// StatefulSetReplacesSucceeded: pods that ended well are made anew, too, and the new pod of one that ended is made when
+	// the old one is gone.
+	StatefulSetReplacesSucceeded bool
+	UnhealthyPodEvictionPolicy   bool
+	EndpointSlices               bool // the controller writes them
+	EndpointSliceProxying        bool // kube-proxy reads them
+	ProxyTerminatingEndpoints    bool
 }
 
 func workloadFacts(minor int) WorkloadFacts {
 	return WorkloadFacts{
 		// K:pkg/features/kube_features.go, each
-		LogarithmicScaleDown:       minor >= 22, // beta 1.22, GA 1.31
-		PodDeletionCost:            minor >= 22, // beta 1.22
-		TerminatingReplicas:        minor >= 35, // DeploymentReplicaSetTerminatingReplicas: beta on 1.35
-		JobReplacementPolicy:       minor >= 29, // JobPodReplacementPolicy: beta 1.29, GA 1.34
-		StatefulSetMaxUnavailable:  minor >= 37, // MaxUnavailableStatefulSet: beta off 1.35, on 1.37
-		StatefulSetPVCPolicy:       minor >= 27, // StatefulSetAutoDeletePVC: beta 1.27, GA 1.32
-		UnhealthyPodEvictionPolicy: minor >= 27, // PDBUnhealthyPodEvictionPolicy: beta 1.27, GA 1.31
-		EndpointSlices:             minor >= 18, // EndpointSlice: beta off 1.17, on 1.18, GA 1.21
-		EndpointSliceProxying:      minor >= 19, // beta on 1.19, GA 1.22
-		ProxyTerminatingEndpoints:  minor >= 26, // beta 1.26, GA 1.28
+		DaemonSetMaxSurge: minor >= 22, // DaemonSetUpdateSurge: beta 1.22, GA 1.25
+		// K@1.31, K@1.34:pkg/controller/daemon/daemon_controller.go; 1.32 and 1.33 were not looked at
+		DaemonSetNodeQueue:        minor >= 34,
+		LogarithmicScaleDown:      minor >= 22, // beta 1.22, GA 1.31
+		PodDeletionCost:           minor >= 22, // beta 1.22
+		TerminatingReplicas:       minor >= 35, // DeploymentReplicaSetTerminatingReplicas: beta on 1.35
+		JobReplacementPolicy:      minor >= 29, // JobPodReplacementPolicy: beta 1.29, GA 1.34
+		StatefulSetMaxUnavailable: minor >= 37, // MaxUnavailableStatefulSet: beta off 1.35, on 1.37
+		StatefulSetPVCPolicy:      minor >= 27, // StatefulSetAutoDeletePVC: beta 1.27, GA 1.32
+		StatefulSetStartOrdinal:   minor >= 27, // StatefulSetStartOrdinal: beta 1.27, GA 1.31
+		StatefulSetPodIndexLabel:  minor >= 28, // PodIndexLabel: beta 1.28, GA 1.32
+		// K@1.24, K@1.28:pkg/controller/statefulset/stateful_set_control.go; between them not looked at
+		StatefulSetParallelBatches: minor >= 28,
+		// K@1.28, K@1.31:pkg/controller/statefulset/stateful_set_control.go; between them not looked at
+		StatefulSetReplacesSucceeded: minor >= 31,
+		UnhealthyPodEvictionPolicy:   minor >= 27, // PDBUnhealthyPodEvictionPolicy: beta 1.27, GA 1.31
+		EndpointSlices:               minor >= 18, // EndpointSlice: beta off 1.17, on 1.18, GA 1.21
+		EndpointSliceProxying:        minor >= 19, // beta on 1.19, GA 1.22
+		ProxyTerminatingEndpoints:    minor >= 26, // beta 1.26, GA 1.28
 	}
 }
 

@@ -151,11 +151,11 @@ func newManager(p *hardware.Process, client api.Client, release *api.Release, op
 	}
 	m.pods = informerFor[*corev1.Pod](m, api.Pods)
 	m.podsByNode = m.pods.Index(func(pod *corev1.Pod) string { return pod.Spec.NodeName })
-	m.podsByOwner = m.pods.Index(podOwner)
+	m.podsByOwner = m.pods.Index(ownerOrOrphan[*corev1.Pod])
 	m.nodes = informerFor[*corev1.Node](m, api.Nodes)
 	m.leases = informerFor[*coordinationv1.Lease](m, api.Leases)
 	m.replicaSets = informerFor[*appsv1.ReplicaSet](m, api.ReplicaSets)
-	m.rsByOwner = m.replicaSets.Index(func(rs *appsv1.ReplicaSet) string { return controllerUID(rs) })
+	m.rsByOwner = m.replicaSets.Index(ownerOrOrphan[*appsv1.ReplicaSet])
 	m.daemonSets = informerFor[*appsv1.DaemonSet](m, api.DaemonSets)
 	return m
 }

@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"ksim/sim"
 	"ksim/sim/api"
@@ -15,8 +16,7 @@ import (
 )
 
 // Models kube-controller-manager's DaemonSet controller (pkg/controller/daemon, v1.36): which nodes get a pod, its
-// tolerations, failed pods' back-off, OnDelete and RollingUpdate by maxUnavailable. Leaves out: maxSurge (treated as
-// 0).
+// tolerations, adoption, failed pods' back-off, OnDelete and RollingUpdate by maxUnavailable or maxSurge.
 
 const (
 	// pkg/controller/daemon BurstReplicas.
@@ -32,6 +32,7 @@ type daemonSetController struct {
 	control      *podControl
 	history      *revisionHistory
 	queue        *controlplane.WorkQueue[api.Key]
+	nodeQueue    *controlplane.WorkQueue[string]
 	expectations *controlplane.Expectations
 	failures     map[string]*podBackoff // by DaemonSet's UID and node
 }
@@ -45,6 +46,7 @@ func newDaemonSetController(m *manager) *daemonSetController {
 	dsc := &daemonSetController{manager: m, control: newPodControl(m, "daemonset-controller"),
 		history:      newRevisionHistory(m),
 		queue:        controlplane.NewWorkQueue[api.Key](m.scope, controlplane.DefaultRateLimits()),
+		nodeQueue:    controlplane.NewWorkQueue[string](m.scope, controlplane.DefaultRateLimits()),
 		expectations: controlplane.NewExpectations(m.kernel), failures: map[string]*podBackoff{}}
 	m.daemonSets.Handle(controlplane.Handler[*appsv1.DaemonSet]{
 		OnAdd:    func(ds *appsv1.DaemonSet) { dsc.queue.Add(api.KeyOf(ds)) },
@@ -65,11 +67,16 @@ func newDaemonSetController(m *manager) *daemonSetController {
 
 func (dsc *daemonSetController) run() {
 	dsc.whenSynced("daemonset", func(*sim.Proc) {
+		dsc.nodeQueue.Run("daemonset-nodes", int(dsc.options.ConcurrentDaemonSetSyncs), dsc.syncNode)
 		dsc.queue.RunRetrying("daemonset", int(dsc.options.ConcurrentDaemonSetSyncs), 0, dsc.sync)
 	}, dsc.daemonSets, dsc.pods, dsc.nodes, dsc.history.revisions)
 }
 
 func (dsc *daemonSetController) addNode(node *corev1.Node) {
+	if dsc.release.DaemonSetNodeQueue {
+		dsc.nodeQueue.Add(node.Name)
+		return
+	}
 	for i := range dsc.daemonSets.Len() {
 		ds := dsc.daemonSets.At(i)
 		if run, _ := shouldRunDaemonPod(node, ds); run {
@@ -83,10 +90,36 @@ func (dsc *daemonSetController) updateNode(old, node *corev1.Node) {
 	if maps.Equal(old.Labels, node.Labels) && slices.EqualFunc(old.Spec.Taints, node.Spec.Taints, same) {
 		return
 	}
+	if dsc.release.DaemonSetNodeQueue {
+		dsc.nodeQueue.Add(node.Name)
+		return
+	}
 	for i := range dsc.daemonSets.Len() {
 		ds := dsc.daemonSets.At(i)
 		runBefore, stayBefore := shouldRunDaemonPod(old, ds)
 		if run, stay := shouldRunDaemonPod(node, ds); run != runBefore || stay != stayBefore {
+			dsc.queue.Add(api.KeyOf(ds))
+		}
+	}
+}
+
+// syncNode queues the DaemonSets for which a node that was added or changed makes a difference.
+func (dsc *daemonSetController) syncNode(_ *sim.Proc, name string) {
+	node, ok := dsc.nodes.Named("", name)
+	if !ok {
+		return
+	}
+	scheduled := map[string]bool{}
+	for _, pod := range dsc.podsByNode.Get(name) {
+		if ref := controllerOf(pod); ref != nil && ref.Kind == "DaemonSet" {
+			scheduled[pod.Namespace+"/"+ref.Name] = true
+		}
+	}
+	for i := range dsc.daemonSets.Len() {
+		ds := dsc.daemonSets.At(i)
+		run, stay := shouldRunDaemonPod(node, ds)
+		has := scheduled[ds.Namespace+"/"+ds.Name]
+		if run && !has || !stay && has || has && ds.Status.NumberMisscheduled > 0 {
 			dsc.queue.Add(api.KeyOf(ds))
 		}
 	}
@@ -109,6 +142,17 @@ func (dsc *daemonSetController) addPod(pod *corev1.Pod) {
 	} else if ds := dsc.ownerOf(pod); ds != nil {
 		dsc.expectations.CreationObserved(api.KeyOf(ds))
 		dsc.queue.Add(api.KeyOf(ds))
+	} else if controllerOf(pod) == nil {
+		dsc.enqueueMatching(pod)
+	}
+}
+
+// enqueueMatching queues the DaemonSets that might adopt an orphan.
+func (dsc *daemonSetController) enqueueMatching(pod *corev1.Pod) {
+	for i := range dsc.daemonSets.Len() {
+		if ds := dsc.daemonSets.At(i); ds.Namespace == pod.Namespace && selects(ds.Spec.Selector, pod.Labels) {
+			dsc.queue.Add(api.KeyOf(ds))
+		}
 	}
 }
 
@@ -117,8 +161,14 @@ func (dsc *daemonSetController) updatePod(old, pod *corev1.Pod) {
 		dsc.deletePod(pod)
 		return
 	}
+	if before := dsc.ownerOf(old); before != nil && controllerUID(old) != controllerUID(pod) {
+		dsc.queue.Add(api.KeyOf(before))
+	}
 	ds := dsc.ownerOf(pod)
 	if ds == nil {
+		if controllerOf(pod) == nil && relabelledOrReleased(old, pod) {
+			dsc.enqueueMatching(pod)
+		}
 		return
 	}
 	dsc.queue.Add(api.KeyOf(ds))
@@ -185,8 +235,11 @@ func (dsc *daemonSetController) sync(p *sim.Proc, key api.Key) error {
 	if ds.DeletionTimestamp != nil {
 		return nil
 	}
-	hash, err := dsc.history.daemonSetHash(p, ds)
+	hash, err := dsc.history.daemonSetRevision(p, ds)
 	if err != nil {
+		return err
+	}
+	if _, err = dsc.claimPods(p, ds, func(pod *corev1.Pod) bool { return selects(ds.Spec.Selector, pod.Labels) }); err != nil {
 		return err
 	}
 	if !dsc.expectations.Satisfied(key) {
@@ -196,6 +249,9 @@ func (dsc *daemonSetController) sync(p *sim.Proc, key api.Key) error {
 	if err == nil && ds.Spec.UpdateStrategy.Type != appsv1.OnDeleteDaemonSetStrategyType &&
 		dsc.expectations.Satisfied(key) {
 		err = dsc.rollingUpdate(p, ds, hash)
+	}
+	if err == nil {
+		err = dsc.cleanupHistory(p, ds, hash)
 	}
 	if statusErr := dsc.updateStatus(p, ds, hash, true); err == nil {
 		err = statusErr
@@ -207,6 +263,9 @@ func (dsc *daemonSetController) sync(p *sim.Proc, key api.Key) error {
 func (dsc *daemonSetController) podsByTarget(ds *appsv1.DaemonSet) map[string][]*corev1.Pod {
 	byNode := map[string][]*corev1.Pod{}
 	for _, pod := range dsc.podsByOwner.Get(string(ds.UID)) {
+		if isTerminal(pod) && pod.DeletionTimestamp != nil {
+			continue // it has ended and is only waited for
+		}
 		name := targetNode(pod)
 		byNode[name] = append(byNode[name], pod)
 	}
@@ -245,7 +304,11 @@ func (dsc *daemonSetController) manage(p *sim.Proc, ds *appsv1.DaemonSet, hash s
 		case run && len(pods) == 0:
 			needing = append(needing, node.Name)
 		case stay:
-			victims = append(victims, dsc.excess(ds, node.Name, pods)...)
+			excess, none := dsc.excess(ds, node.Name, pods, hash)
+			victims = append(victims, excess...)
+			if none && run && dsc.surges(ds) {
+				needing = append(needing, node.Name)
+			}
 		default:
 			for _, pod := range pods {
 				if pod.DeletionTimestamp == nil {
@@ -267,9 +330,10 @@ func (dsc *daemonSetController) manage(p *sim.Proc, ds *appsv1.DaemonSet, hash s
 }
 
 // excess returns those of a node's pods that are to be deleted: ended ones, within their back-off, and all but the
-// oldest.
-func (dsc *daemonSetController) excess(ds *appsv1.DaemonSet, node string, pods []*corev1.Pod) []*corev1.Pod {
-	var victims, running []*corev1.Pod
+// oldest, or what surging does not need. none: no pod of the node runs or is to run.
+func (dsc *daemonSetController) excess(ds *appsv1.DaemonSet, node string, pods []*corev1.Pod,
+	hash string) (victims []*corev1.Pod, none bool) {
+	var running []*corev1.Pod
 	for _, pod := range pods {
 		switch {
 		case pod.DeletionTimestamp != nil:
@@ -290,20 +354,19 @@ func (dsc *daemonSetController) excess(ds *appsv1.DaemonSet, node string, pods [
 		}
 	}
 	if len(running) > 1 {
-		slices.SortStableFunc(running, func(a, b *corev1.Pod) int {
-			if a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-				return boolFirst(a.Name < b.Name)
-			}
-			return boolFirst(a.CreationTimestamp.Before(&b.CreationTimestamp))
-		})
+		slices.SortStableFunc(running, byPlaceAndAge)
+		if dsc.surges(ds) {
+			return append(victims, dsc.notSurging(ds, running, hash)...), false
+		}
 		victims = append(victims, running[1:]...)
 	}
-	return victims
+	return victims, len(running) == 0
 }
 
-// failedBackoff returns how long a failed pod of a node must wait to be replaced; 0 starts the next, doubled, wait.
+// failedBackoff returns after how long a failed pod of a node, which must wait to be replaced, is looked at again; 0
+// starts the next, doubled, wait.
 func (dsc *daemonSetController) failedBackoff(ds *appsv1.DaemonSet, node string) time.Duration {
-	key := string(ds.UID) + "/" + node
+	key := fmt.Sprintf("%s/%d/%s", ds.UID, ds.Status.ObservedGeneration, node)
 	now := dsc.kernel.Now()
 	b := dsc.failures[key]
 	switch {
@@ -311,7 +374,7 @@ func (dsc *daemonSetController) failedBackoff(ds *appsv1.DaemonSet, node string)
 		dsc.failures[key] = &podBackoff{failedDaemonBackoff, now}
 		return 0
 	case now < b.last.Add(b.delay):
-		return b.last.Add(b.delay).Sub(now)
+		return b.delay // as upstream: all of it
 	}
 	b.delay, b.last = min(2*b.delay, failedDaemonBackoffMax), now
 	return 0
@@ -332,7 +395,11 @@ func (dsc *daemonSetController) syncNodes(p *sim.Proc, ds *appsv1.DaemonSet, vic
 	dsc.expectations.Expect(key, len(needing), keys)
 	created, createErr := controlplane.SlowStartBatch(p, len(needing), func(p *sim.Proc, i int) error {
 		p.Because(cause)
-		return dsc.control.create(p, dsc.podFor(ds, needing[i], hash), ds)
+		err := dsc.control.create(p, dsc.podFor(ds, needing[i], hash), ds)
+		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+			return nil
+		}
+		return err
 	})
 	for range len(needing) - created {
 		dsc.expectations.CreationObserved(key)
@@ -378,103 +445,4 @@ func (dsc *daemonSetController) podFor(ds *appsv1.DaemonSet, node, hash string) 
 	pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution = &corev1.NodeSelector{
 		NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchFields: field}}}
 	return pod
-}
-
-// rollingUpdate deletes outdated pods: those that are not available at once, others as far as maxUnavailable allows.
-func (dsc *daemonSetController) rollingUpdate(p *sim.Proc, ds *appsv1.DaemonSet, hash string) error {
-	byNode := dsc.podsByTarget(ds)
-	desired, unavailable := int32(0), int32(0)
-	now := dsc.now()
-	var broken, candidates []*corev1.Pod
-	for i := range dsc.nodes.Len() {
-		node := dsc.nodes.At(i)
-		if run, _ := shouldRunDaemonPod(node, ds); run {
-			desired++
-		}
-		pods := byNode[node.Name]
-		if len(pods) == 0 {
-			continue
-		}
-		alive := slices.DeleteFunc(slices.Clone(pods), func(pod *corev1.Pod) bool { return pod.DeletionTimestamp != nil })
-		switch {
-		case len(alive) != 1:
-			unavailable++
-		case alive[0].Labels[appsv1.DefaultDaemonSetUniqueLabelKey] == hash:
-			if !isPodAvailable(alive[0], ds.Spec.MinReadySeconds, now) {
-				unavailable++
-			}
-		case !isPodAvailable(alive[0], ds.Spec.MinReadySeconds, now):
-			broken = append(broken, alive[0])
-			unavailable++
-		default:
-			candidates = append(candidates, alive[0])
-		}
-	}
-	one := intOrPercent("1") // pkg/apis/apps/v1/defaults.go
-	limit := &one
-	if update := ds.Spec.UpdateStrategy.RollingUpdate; update != nil && update.MaxUnavailable != nil {
-		limit = update.MaxUnavailable
-	}
-	allowed := min(max(scaled(limit, desired, true)-unavailable, 0), int32(len(candidates)))
-	return dsc.syncNodes(p, ds, append(broken, candidates[:allowed]...), nil, hash)
-}
-
-func (dsc *daemonSetController) updateStatus(p *sim.Proc, ds *appsv1.DaemonSet, hash string, observed bool) error {
-	byNode := dsc.podsByTarget(ds)
-	status := *ds.Status.DeepCopy()
-	status.DesiredNumberScheduled, status.CurrentNumberScheduled, status.NumberMisscheduled = 0, 0, 0
-	status.NumberReady, status.UpdatedNumberScheduled, status.NumberAvailable = 0, 0, 0
-	now := dsc.now()
-	for i := range dsc.nodes.Len() {
-		node := dsc.nodes.At(i)
-		run, _ := shouldRunDaemonPod(node, ds)
-		pods := byNode[node.Name]
-		switch {
-		case run:
-			status.DesiredNumberScheduled++
-			if len(pods) == 0 {
-				continue
-			}
-			status.CurrentNumberScheduled++
-			if isPodReady(pods[0]) {
-				status.NumberReady++
-				if isPodAvailable(pods[0], ds.Spec.MinReadySeconds, now) {
-					status.NumberAvailable++
-				}
-			}
-			if pods[0].Labels[appsv1.DefaultDaemonSetUniqueLabelKey] == hash {
-				status.UpdatedNumberScheduled++
-			}
-		case len(pods) > 0:
-			status.NumberMisscheduled++
-		}
-	}
-	status.NumberUnavailable = status.DesiredNumberScheduled - status.NumberAvailable
-	if observed {
-		status.ObservedGeneration = ds.Generation
-	}
-	if ds.Spec.MinReadySeconds > 0 && status.NumberReady != status.NumberAvailable {
-		dsc.queue.AddAfter(api.KeyOf(ds), time.Duration(ds.Spec.MinReadySeconds)*time.Second)
-	}
-	if equalDaemonStatus(&ds.Status, &status) {
-		return nil
-	}
-	for try := 0; ; try++ {
-		copied := ds.DeepCopy()
-		copied.Status = status
-		_, err := api.UpdateStatus(p, dsc.client, copied)
-		if err == nil || try >= statusUpdateRetries {
-			return err
-		}
-		if ds, err = api.GetObject[*appsv1.DaemonSet](p, dsc.client, ds.Namespace, ds.Name); err != nil {
-			return err
-		}
-	}
-}
-
-func equalDaemonStatus(a, b *appsv1.DaemonSetStatus) bool {
-	return a.DesiredNumberScheduled == b.DesiredNumberScheduled && a.CurrentNumberScheduled == b.CurrentNumberScheduled &&
-		a.NumberMisscheduled == b.NumberMisscheduled && a.NumberReady == b.NumberReady &&
-		a.UpdatedNumberScheduled == b.UpdatedNumberScheduled && a.NumberAvailable == b.NumberAvailable &&
-		a.NumberUnavailable == b.NumberUnavailable && a.ObservedGeneration == b.ObservedGeneration
 }

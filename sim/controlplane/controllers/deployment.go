@@ -169,21 +169,20 @@ func (dc *deploymentController) sync(p *sim.Proc, key api.Key) error {
 	return r.rolling(p)
 }
 
-// replicaSetsOf returns the Deployment's ReplicaSets by age, adopting orphans that it selects.
+// replicaSetsOf returns the Deployment's ReplicaSets by age: orphans that it selects are adopted, and its own that it
+// no longer selects released.
 func (dc *deploymentController) replicaSetsOf(p *sim.Proc, d *appsv1.Deployment) ([]*appsv1.ReplicaSet, error) {
-	owned := slices.Clone(dc.rsByOwner.Get(string(d.UID)))
-	for _, rs := range dc.replicaSets.List() {
-		if rs.Namespace != d.Namespace || controllerOf(rs) != nil || !selects(d.Spec.Selector, rs.Labels) ||
-			d.DeletionTimestamp != nil || rs.DeletionTimestamp != nil {
-			continue
+	sets := dc.rsByOwner.Get(string(d.UID))
+	for _, rs := range dc.rsByOwner.Get(orphansOf(d.Namespace)) {
+		if selects(d.Spec.Selector, rs.Labels) {
+			sets = append(sets, rs)
 		}
-		copied := rs.DeepCopy()
-		copied.OwnerReferences = append(copied.OwnerReferences, *ownerReference(d))
-		adopted, err := api.UpdateObject(p, dc.client, copied)
-		if err != nil {
-			return nil, err
-		}
-		owned = append(owned, adopted)
+	}
+	c := claimer[*appsv1.ReplicaSet]{manager: dc.manager, owner: d,
+		match: func(rs *appsv1.ReplicaSet) bool { return selects(d.Spec.Selector, rs.Labels) }}
+	owned, err := c.claim(p, sets)
+	if err != nil {
+		return nil, err
 	}
 	slices.SortStableFunc(owned, byCreation)
 	return owned, nil
@@ -260,7 +259,7 @@ func (r *rollout) replicas() int32 { return replicasOf(r.d.Spec.Replicas) }
 // fenceposts returns how many pods there may be more, and how many fewer may be available, than replicas.
 func (r *rollout) fenceposts() (surge, unavailable int32) {
 	update := r.d.Spec.Strategy.RollingUpdate
-	if r.d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType || r.replicas() == 0 {
+	if r.d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
 		return 0, 0
 	}
 	quarter := intOrPercent("25%") // pkg/apis/apps/v1/defaults.go

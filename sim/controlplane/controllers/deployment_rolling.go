@@ -72,13 +72,17 @@ func (r *rollout) reconcileOld(p *sim.Proc) (bool, error) {
 	}
 	cleaned := int32(0)
 	for _, rs := range old {
-		if unhealthy := *rs.Spec.Replicas - rs.Status.AvailableReplicas; unhealthy > 0 && cleaned < budget {
-			n := min(budget-cleaned, unhealthy)
-			if _, err := r.scaleSet(p, rs, *rs.Spec.Replicas-n, false); err != nil {
-				return false, nil // as upstream: the next sync sees to it
-			}
-			cleaned += n
+		n := min(budget-cleaned, *rs.Spec.Replicas-rs.Status.AvailableReplicas)
+		switch {
+		case budget <= cleaned || n == 0:
+			continue
+		case n < 0: // its status still counts pods that it was told to delete: nothing is done before it is up to date
+			return false, nil
 		}
+		if _, err := r.scaleSet(p, rs, *rs.Spec.Replicas-n, false); err != nil {
+			return false, nil // as upstream: the next sync sees to it
+		}
+		cleaned += n
 	}
 	down, spare := int32(0), availableReplicas(r.all())-minAvailable
 	for _, rs := range active(r.old) {
@@ -226,16 +230,9 @@ func (r *rollout) syncRolloutStatus(p *sim.Proc) error {
 	if r.hasProgressDeadline() && !finished {
 		r.setProgress(status, c)
 	}
-	removeFailure := true
-	for _, rs := range slices.Backward(r.all()) {
-		for _, f := range rs.Status.Conditions {
-			if f.Type == appsv1.ReplicaSetReplicaFailure && removeFailure {
-				r.setCondition(status, appsv1.DeploymentReplicaFailure, f.Status, f.Reason, f.Message)
-				removeFailure = false
-			}
-		}
-	}
-	if removeFailure {
+	if f := r.replicaFailure(); f != nil {
+		r.setCondition(status, appsv1.DeploymentReplicaFailure, f.Status, f.Reason, f.Message)
+	} else {
 		removeCondition(status, appsv1.DeploymentReplicaFailure)
 	}
 	if reflect.DeepEqual(&r.d.Status, status) || equalStatus(&r.d.Status, status) {
@@ -244,6 +241,23 @@ func (r *rollout) syncRolloutStatus(p *sim.Proc) error {
 	}
 	r.d.Status = *status
 	return r.saveStatus(p)
+}
+
+// replicaFailure returns the condition of a ReplicaSet that could not create or delete pods, nil if there is none: the
+// new one's before the old ones'.
+func (r *rollout) replicaFailure() *appsv1.ReplicaSetCondition {
+	all := r.all()
+	if r.new != nil {
+		all = append([]*appsv1.ReplicaSet{r.new}, r.old...)
+	}
+	for _, rs := range all {
+		for i := range rs.Status.Conditions {
+			if c := &rs.Status.Conditions[i]; c.Type == appsv1.ReplicaSetReplicaFailure {
+				return c
+			}
+		}
+	}
+	return nil
 }
 
 // equalStatus is reflect.DeepEqual that takes no and empty conditions as the same.

@@ -224,8 +224,10 @@ func (r *rollout) createNew(p *sim.Proc, revision int64) error {
 		return err
 	case err != nil:
 		message := fmt.Sprintf("Failed to create new replica set %q: %v", rs.Name, err)
-		r.setCondition(&r.d.Status, appsv1.DeploymentProgressing, corev1.ConditionFalse, "ReplicaSetCreateError", message)
-		_ = r.saveStatus(p) // the error of the creation counts
+		if r.hasProgressDeadline() {
+			r.setCondition(&r.d.Status, appsv1.DeploymentProgressing, corev1.ConditionFalse, "ReplicaSetCreateError", message)
+			_ = r.saveStatus(p) // the error of the creation counts
+		}
 		r.events.Record(controlplane.Event{Resource: api.Deployments, Object: r.d, Type: corev1.EventTypeWarning,
 			Reason: "ReplicaSetCreateError", Message: message})
 		return err

@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -16,7 +18,7 @@ import (
 )
 
 // Models the ControllerRevisions of DaemonSets and StatefulSets (pkg/controller/history, daemon/update.go,
-// statefulset/stateful_set.go, v1.36). Leaves out: hash collisions.
+// statefulset/stateful_set_control.go, v1.36). Leaves out: hash collisions.
 
 // revisionHistory keeps a ControllerRevision for each template that a DaemonSet or StatefulSet had.
 type revisionHistory struct {
@@ -24,106 +26,171 @@ type revisionHistory struct {
 	revisions *controlplane.Informer[*appsv1.ControllerRevision]
 	byOwner   *controlplane.Index[*appsv1.ControllerRevision]
 	known     map[types.UID]knownRevision
+	templates map[types.UID]*corev1.PodTemplateSpec // of revisions, by their UID
 }
 
 // knownRevision is what was found for an owner's generation: hashing a template is slow.
 type knownRevision struct {
 	generation int64
 	name, hash string
+	data       []byte
 }
 
 func newRevisionHistory(m *manager) *revisionHistory {
 	h := &revisionHistory{manager: m, revisions: informerFor[*appsv1.ControllerRevision](m, api.ControllerRevisions),
-		known: map[types.UID]knownRevision{}}
-	h.byOwner = h.revisions.Index(func(r *appsv1.ControllerRevision) string { return controllerUID(r) })
+		known: map[types.UID]knownRevision{}, templates: map[types.UID]*corev1.PodTemplateSpec{}}
+	h.byOwner = h.revisions.Index(ownerOrOrphan[*appsv1.ControllerRevision])
+	h.revisions.Handle(controlplane.Handler[*appsv1.ControllerRevision]{
+		OnDelete: func(r *appsv1.ControllerRevision, _ bool) { delete(h.templates, r.UID) },
+	})
 	return h
 }
 
-// daemonSetHash returns the hash of a DaemonSet's template, after making sure that its revision exists.
-func (h *revisionHistory) daemonSetHash(p *sim.Proc, ds *appsv1.DaemonSet) (string, error) {
-	k, ok := h.known[ds.UID]
-	if ok && k.generation == ds.Generation {
-		return k.hash, nil
+// of returns the revisions of an owner, oldest first. Orphans that it selects are adopted.
+func (h *revisionHistory) of(p *sim.Proc, owner api.Object,
+	selector *metav1.LabelSelector) ([]*appsv1.ControllerRevision, error) {
+	found := h.byOwner.Get(string(owner.GetUID()))
+	if orphans := h.byOwner.Get(orphansOf(owner.GetNamespace())); len(orphans) > 0 {
+		c := claimer[*appsv1.ControllerRevision]{manager: h.manager, owner: owner,
+			match: func(r *appsv1.ControllerRevision) bool { return selects(selector, r.Labels) }}
+		adopted, err := c.claim(p, orphans)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, adopted...)
 	}
-	hash := api.ComputeHash(&ds.Spec.Template, ds.Status.CollisionCount)
-	if err := h.ensure(p, ds, &ds.Spec.Template, ds.Name+"-"+hash, hash); err != nil {
-		return "", err
-	}
-	h.known[ds.UID] = knownRevision{ds.Generation, ds.Name + "-" + hash, hash}
-	return hash, h.truncate(p, ds, ds.Spec.RevisionHistoryLimit, nil)
+	slices.SortFunc(found, func(a, b *appsv1.ControllerRevision) int {
+		if a.Revision != b.Revision {
+			return int(a.Revision - b.Revision)
+		}
+		return boolFirst(a.Name < b.Name)
+	})
+	return found, nil
 }
 
-// statefulSetRevision returns the name of the revision of a StatefulSet's template, after making sure that it exists.
-func (h *revisionHistory) statefulSetRevision(p *sim.Proc, set *appsv1.StatefulSet) (string, error) {
-	k, ok := h.known[set.UID]
-	if ok && k.generation == set.Generation {
-		return k.name, nil
+// daemonSetRevision returns the hash of a DaemonSet's template, after making sure that its revision exists and is the
+// newest.
+func (h *revisionHistory) daemonSetRevision(p *sim.Proc, ds *appsv1.DaemonSet) (string, error) {
+	k, ok := h.known[ds.UID]
+	if !ok || k.generation != ds.Generation {
+		data, err := api.RevisionData(&ds.Spec.Template)
+		if err != nil {
+			return "", fmt.Errorf("revision of %s: %w", api.KeyOf(ds), err)
+		}
+		hash := api.ComputeHash(&ds.Spec.Template, ds.Status.CollisionCount)
+		k = knownRevision{generation: ds.Generation, name: ds.Name + "-" + hash, hash: hash, data: data}
+		h.known[ds.UID] = k
 	}
-	data, err := api.RevisionData(&set.Spec.Template)
+	revisions, err := h.of(p, ds, ds.Spec.Selector)
 	if err != nil {
 		return "", err
 	}
-	hash := api.RevisionHash(data, set.Status.CollisionCount)
-	if err := h.ensure(p, set, &set.Spec.Template, set.Name+"-"+hash, hash); err != nil {
-		return "", err
-	}
-	h.known[set.UID] = knownRevision{set.Generation, set.Name + "-" + hash, hash}
-	return set.Name + "-" + hash, nil
+	_, err = h.ensure(p, ds, &ds.Spec.Template, revisions)
+	return k.hash, err
 }
 
-// ensure makes the revision of that name the newest one of its owner, creating it if there is none.
-func (h *revisionHistory) ensure(p *sim.Proc, owner api.Object, template *corev1.PodTemplateSpec, name,
-	hash string) error {
-	newest := int64(0)
+// statefulSetRevisions returns all revisions of a StatefulSet, the one that its status calls current, and that of its
+// template, after making sure that it exists and is the newest.
+func (h *revisionHistory) statefulSetRevisions(p *sim.Proc, set *appsv1.StatefulSet) (all []*appsv1.ControllerRevision,
+	current, update *appsv1.ControllerRevision, err error) {
+	k, ok := h.known[set.UID]
+	if !ok || k.generation != set.Generation {
+		data, err := api.RevisionData(&set.Spec.Template)
+		if err != nil {
+			return nil, nil, nil, fmt.Errorf("revision of %s: %w", api.KeyOf(set), err)
+		}
+		hash := api.RevisionHash(data, set.Status.CollisionCount)
+		k = knownRevision{generation: set.Generation, name: set.Name + "-" + hash, hash: hash, data: data}
+		h.known[set.UID] = k
+	}
+	if all, err = h.of(p, set, set.Spec.Selector); err != nil {
+		return nil, nil, nil, err
+	}
+	if update, err = h.ensure(p, set, &set.Spec.Template, all); err != nil {
+		return nil, nil, nil, err
+	}
+	current = update
+	for _, r := range all {
+		if r.Name == set.Status.CurrentRevision {
+			current = r
+		}
+	}
+	return all, current, update, nil
+}
+
+// ensure makes the revision that is known for an owner its newest one, creating it if there is none.
+func (h *revisionHistory) ensure(p *sim.Proc, owner api.Object, template *corev1.PodTemplateSpec,
+	revisions []*appsv1.ControllerRevision) (*appsv1.ControllerRevision, error) {
+	k, newest := h.known[owner.GetUID()], int64(0)
 	var found *appsv1.ControllerRevision
-	for _, r := range h.byOwner.Get(string(owner.GetUID())) {
+	for _, r := range revisions {
 		newest = max(newest, r.Revision)
-		if r.Name == name {
+		if r.Name == k.name {
 			found = r
 		}
 	}
-	if found != nil {
-		if found.Revision == newest {
-			return nil
-		}
+	switch {
+	case found != nil && found.Revision == newest:
+		return found, nil
+	case found != nil: // a template of old times has come back
 		copied := found.DeepCopy()
 		copied.Revision = newest + 1
-		_, err := api.UpdateObject(p, h.client, copied)
-		return err
+		return api.UpdateObject(p, h.client, copied)
 	}
-	data, err := api.RevisionData(template)
-	if err != nil {
-		return fmt.Errorf("revision of %s: %w", api.KeyOf(owner), err)
-	}
-	labels := map[string]string{appsv1.ControllerRevisionHashLabelKey: hash}
+	labels := map[string]string{appsv1.ControllerRevisionHashLabelKey: k.hash}
 	for key, value := range template.Labels { // any order: fills a map
 		labels[key] = value
 	}
-	_, err = api.CreateObject(p, h.client, &appsv1.ControllerRevision{
-		ObjectMeta: metav1.ObjectMeta{Namespace: owner.GetNamespace(), Name: name, Labels: labels,
+	created, err := api.CreateObject(p, h.client, &appsv1.ControllerRevision{
+		ObjectMeta: metav1.ObjectMeta{Namespace: owner.GetNamespace(), Name: k.name, Labels: labels,
 			OwnerReferences: []metav1.OwnerReference{*ownerReference(owner)}},
-		Data: runtime.RawExtension{Raw: data}, Revision: newest + 1})
-	if api.IsAlreadyExists(err) {
-		return nil
+		Data: runtime.RawExtension{Raw: k.data}, Revision: newest + 1})
+	if !api.IsAlreadyExists(err) {
+		return created, err
 	}
-	return err
+	there, readErr := api.GetObject[*appsv1.ControllerRevision](p, h.client, owner.GetNamespace(), k.name)
+	if readErr == nil && bytes.Equal(there.Data.Raw, k.data) {
+		return there, nil
+	}
+	return nil, err
 }
 
-// truncate deletes the oldest revisions beyond the limit that are not in use.
-func (h *revisionHistory) truncate(p *sim.Proc, owner api.Object, limit *int32, used map[string]bool) error {
-	keep := 10 // pkg/apis/apps/v1/defaults.go
-	if limit != nil {
-		keep = int(*limit)
+// template returns the pod template that a revision holds.
+func (h *revisionHistory) template(r *appsv1.ControllerRevision) (*corev1.PodTemplateSpec, error) {
+	if t := h.templates[r.UID]; t != nil {
+		return t, nil
 	}
-	old := slices.DeleteFunc(h.byOwner.Get(string(owner.GetUID())), func(r *appsv1.ControllerRevision) bool {
-		return used[r.Name] || r.Name == h.known[owner.GetUID()].name
-	})
-	slices.SortFunc(old, func(a, b *appsv1.ControllerRevision) int { return int(a.Revision - b.Revision) })
-	for i := 0; i < len(old)-keep; i++ {
-		err := api.DeleteObject[*appsv1.ControllerRevision](p, h.client, api.KeyOf(old[i]), api.DeleteOptions{})
+	var data struct {
+		Spec struct {
+			Template corev1.PodTemplateSpec `json:"template"`
+		} `json:"spec"`
+	}
+	if err := json.Unmarshal(r.Data.Raw, &data); err != nil {
+		return nil, fmt.Errorf("revision %s: %w", api.KeyOf(r), err)
+	}
+	h.templates[r.UID] = &data.Spec.Template
+	return &data.Spec.Template, nil
+}
+
+// truncate deletes the oldest of those revisions beyond the limit, but none that is in use.
+func (h *revisionHistory) truncate(p *sim.Proc, revisions []*appsv1.ControllerRevision, limit *int32,
+	live func(*appsv1.ControllerRevision) bool) error {
+	excess := len(revisions) - 10 // pkg/apis/apps/v1/defaults.go
+	if limit != nil {
+		excess = len(revisions) - int(*limit)
+	}
+	for _, r := range revisions {
+		if excess <= 0 {
+			break
+		}
+		if live(r) {
+			continue
+		}
+		err := api.DeleteObject[*appsv1.ControllerRevision](p, h.client, api.KeyOf(r), api.DeleteOptions{})
 		if err != nil && !api.IsNotFound(err) {
 			return err
 		}
+		excess--
 	}
 	return nil
 }

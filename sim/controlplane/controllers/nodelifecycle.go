@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -40,29 +41,31 @@ type nodeLifecycle struct {
 	zoneOf         map[string]*zone
 	nodeQueue      *controlplane.WorkQueue[string]
 	podQueue       *controlplane.WorkQueue[api.Key]
+	registered     int             // how many nodes are
 	retry          map[string]bool // nodes whose pods could not all be marked
 	generation     int             // of the tick, to find nodes that are gone
 	tainting       taintingPass
 	evictByTimeout bool // --pod-eviction-timeout decides, not taints
 }
 
-// nodeHealth is what the controller remembers of a node. All times are its own clock's: what the kubelet writes is only
-// compared with what it wrote before.
+// nodeHealth is what the controller remembers of a node, also of one that was deleted. All times are its own clock's:
+// what the kubelet writes is only compared with what it wrote before.
 type nodeHealth struct {
 	name            string
 	node            *corev1.Node // the last state that was looked at
 	excluded        bool         // node is excluded from disruption checks
-	zone            *zone
-	probe           sim.Time // when a new heartbeat was last seen
+	zone            *zone        // nil: it is not registered
+	known           bool         // it was looked at
+	probe           sim.Time     // when a new heartbeat was last seen
 	readyTransition sim.Time
 	ready           readyCondition // of the last state, saved
 	hasReady        bool
-	startup         bool // it has not posted a Ready condition yet
-	lease           api.Object
-	renewed         time.Time
-	heartbeat       sim.EventID // the write that was the last heartbeat
-	queuedBy        sim.EventID // what put it into the taint queue, and when
+	lease           *coordinationv1.Lease // that was looked at last
+	renewed         time.Time             // renewTime of the lease that counted last; zero: none has since the last status
+	heartbeat       sim.EventID           // the write that was the last heartbeat
+	queuedBy        sim.EventID           // what put it into the taint queue, and when
 	queuedAt        sim.Time
+	evicted         bool // its pods were deleted, by --pod-eviction-timeout
 	seenIn          int
 }
 
@@ -88,10 +91,12 @@ func newNodeLifecycle(m *manager) *nodeLifecycle {
 	m.nodes.Handle(controlplane.Handler[*corev1.Node]{
 		OnDelete: func(node *corev1.Node, _ bool) { delete(nc.retry, node.Name) },
 	})
-	m.pods.Handle(controlplane.Handler[*corev1.Pod]{
-		OnAdd:    func(pod *corev1.Pod) { nc.podUpdated(nil, pod) },
-		OnUpdate: nc.podUpdated,
-	})
+	if m.release.LateNodePods {
+		m.pods.Handle(controlplane.Handler[*corev1.Pod]{
+			OnAdd:    func(pod *corev1.Pod) { nc.podUpdated(nil, pod) },
+			OnUpdate: nc.podUpdated,
+		})
+	}
 	return nc
 }
 
@@ -111,10 +116,15 @@ func (nc *nodeLifecycle) run() {
 func (nc *nodeLifecycle) monitorNodeHealth(p *sim.Proc) {
 	tick := nc.kernel.Cause()
 	nc.generation++
+	added := 0
 	for i := range nc.nodes.Len() {
-		nc.classify(nc.nodes.At(i))
+		if nc.classify(nc.nodes.At(i)) {
+			added++
+		}
 	}
-	nc.forgetDeleted()
+	if nc.registered+added != nc.nodes.Len() {
+		nc.forgetDeleted()
+	}
 	nc.registerAdded(p)
 
 	for _, z := range nc.zones {
@@ -131,7 +141,7 @@ func (nc *nodeLifecycle) monitorNodeHealth(p *sim.Proc) {
 			h.zone.count(h.excluded, true)
 			continue
 		}
-		h.node, h.excluded = node, isExcludedFromDisruption(node)
+		h.node, h.excluded = node, nc.isExcludedFromDisruption(node)
 		work = append(work, h)
 	}
 	nc.inParallel(p, work, nc.updateNode)
@@ -166,24 +176,23 @@ func (nc *nodeLifecycle) unremarkable(h *nodeHealth) bool {
 	return nc.kernel.Now() <= h.probe.Add(nc.options.NodeMonitorGracePeriod) && !h.zone.queue.has(h.name)
 }
 
-// classify finds nodes that are new and zones that are.
-func (nc *nodeLifecycle) classify(node *corev1.Node) {
+// classify finds nodes that are new, for which it returns true, and zones that are.
+func (nc *nodeLifecycle) classify(node *corev1.Node) (added bool) {
 	h := nc.health[node.Name]
-	if h != nil && h.zone != nil {
-		h.seenIn = nc.generation
-		if h.node == node {
-			return
-		}
-		if key := zoneKey(node); key != h.zone.key {
-			h.zone = nc.zoneNamed(key)
-		}
-		return
-	}
 	if h == nil {
 		h = &nodeHealth{name: node.Name}
 		nc.health[node.Name] = h
 	}
 	h.seenIn = nc.generation
+	if h.zone == nil {
+		return true
+	}
+	if h.node != node {
+		if key := zoneKey(node); key != h.zone.key {
+			h.zone = nc.zoneNamed(key)
+		}
+	}
+	return false
 }
 
 // registerAdded introduces new nodes: that takes their NoExecute taints off, also of one that the controller before
@@ -196,28 +205,31 @@ func (nc *nodeLifecycle) registerAdded(p *sim.Proc) {
 			continue
 		}
 		h.zone = nc.zoneNamed(zoneKey(node))
+		nc.registered++
 		nc.recordNode(node.Name, "RegisteredNode", fmt.Sprintf("Node %s event: Registered Node %s in Controller",
 			node.Name, node.Name))
+		if nc.evictByTimeout {
+			nc.cancelPodEviction(h)
+			continue
+		}
 		nc.markNodeAsReachable(p, node, "a controller that has just started knows nothing of its past")
 	}
 }
 
+// forgetDeleted ends the registration of nodes that are gone. What is known of their health stays, as upstream keeps
+// it: a node that is made anew under the same name goes on with it.
 func (nc *nodeLifecycle) forgetDeleted() {
-	if len(nc.health) == nc.nodes.Len() {
-		return
-	}
 	var gone []string
 	for name, h := range nc.health { // any order: sorted below
-		if h.seenIn != nc.generation {
+		if h.zone != nil && h.seenIn != nc.generation {
 			gone = append(gone, name)
 		}
 	}
 	for _, name := range sorted(gone) {
-		// What is known of a deleted node's health stays, as upstream keeps it; only its registration ends.
-		if h := nc.health[name]; h.zone != nil {
-			nc.recordNode(name, "RemovingNode", fmt.Sprintf("Node %s event: Removing Node %s from Controller", name, name))
-		}
-		delete(nc.health, name)
+		nc.recordNode(name, "RemovingNode", fmt.Sprintf("Node %s event: Removing Node %s from Controller", name, name))
+		h := nc.health[name]
+		h.zone, h.queuedBy, h.evicted = nil, 0, false
+		nc.registered--
 	}
 }
 
@@ -242,7 +254,7 @@ func (nc *nodeLifecycle) updateNode(p *sim.Proc, h *nodeHealth) {
 		p.Sleep(healthUpdateRetry)
 		nc.kernel.Because(cause)
 	}
-	h.zone.count(isExcludedFromDisruption(node), current != nil && current.Status == corev1.ConditionTrue)
+	h.zone.count(nc.isExcludedFromDisruption(node), current != nil && current.Status == corev1.ConditionTrue)
 	if current == nil {
 		delete(nc.retry, h.name)
 		return
@@ -252,7 +264,7 @@ func (nc *nodeLifecycle) updateNode(p *sim.Proc, h *nodeHealth) {
 		decisive = observed
 	}
 	if nc.evictByTimeout {
-		nc.processTimeoutEviction(h, decisive.Status)
+		nc.processTimeoutEviction(p, h, decisive.Status)
 	} else {
 		nc.processTaintBaseEviction(p, h, node, decisive.Status)
 	}
@@ -261,7 +273,7 @@ func (nc *nodeLifecycle) updateNode(p *sim.Proc, h *nodeHealth) {
 		nc.recordNotReady(h, current)
 	}
 	if lost || nc.retry[h.name] && observed.Status != corev1.ConditionTrue {
-		if !nc.markPodsNotReady(p, nc.podsByNode.Get(h.name), h.name) {
+		if !nc.markPodsNotReady(p, nc.podsByNode.Get(h.name), h.name) && nc.release.LateNodePods {
 			nc.retry[h.name] = true
 			return
 		}
@@ -283,8 +295,9 @@ func (nc *nodeLifecycle) tryUpdateNodeHealth(p *sim.Proc, h *nodeHealth, node *c
 			LastHeartbeatTime: node.CreationTimestamp, LastTransitionTime: node.CreationTimestamp}
 		grace = nc.options.NodeStartupGracePeriod
 	}
-	nc.observeStatus(h, node, current)
-	nc.observeLease(h)
+	if !nc.observeStatus(h, node, current) {
+		nc.observeLease(h)
+	}
 	if now <= h.probe.Add(grace) {
 		return observed, current, nil
 	}
@@ -303,40 +316,36 @@ func (nc *nodeLifecycle) tryUpdateNodeHealth(p *sim.Proc, h *nodeHealth, node *c
 		return observed, current, err
 	}
 	h.node, h.ready, h.hasReady = node, readyOf(current), true
-	h.readyTransition = nc.kernel.Now()
+	h.readyTransition, h.renewed = nc.kernel.Now(), time.Time{}
+	if h.lease != nil && h.lease.Spec.RenewTime != nil {
+		h.renewed = h.lease.Spec.RenewTime.Time
+	}
 	nc.because(updated)
 	return observed, current, nil
 }
 
-// observeStatus notes a heartbeat by node status: its time is only compared with the one before.
-func (nc *nodeLifecycle) observeStatus(h *nodeHealth, node *corev1.Node, current *corev1.NodeCondition) {
+// observeStatus notes a heartbeat by node status: its time is only compared with the one before. A new one makes the
+// record anew, without the Lease that counted last: unless a newer one counts now, which it sees to and reports, that
+// one counts once more in the next tick.
+func (nc *nodeLifecycle) observeStatus(h *nodeHealth, node *corev1.Node, current *corev1.NodeCondition) (anew bool) {
 	now := nc.kernel.Now()
-	fresh := func() {
-		h.probe, h.readyTransition, h.heartbeat = now, now, api.CauseOf(nc.kernel, node)
-	}
-	first := h.probe == 0 && h.readyTransition == 0 && !h.startup && !h.hasReady
+	first, had := !h.known, h.hasReady
+	h.known, h.hasReady = true, current != nil
 	switch {
-	case current == nil && (first || h.startup):
-		if first {
-			h.startup = true
-			h.probe = nc.virtual(node.CreationTimestamp.Time)
-			h.readyTransition, h.heartbeat = h.probe, api.CauseOf(nc.kernel, node)
-		}
-		return
-	case first, h.hasReady != (current != nil):
-		fresh()
-	case current != nil && !current.LastHeartbeatTime.Time.Equal(h.ready.heartbeat):
-		h.probe, h.heartbeat = now, api.CauseOf(nc.kernel, node)
-		if !current.LastTransitionTime.Time.Equal(h.ready.transition) {
-			h.readyTransition = now
-		}
-	default:
-		return
+	case current == nil && first:
+		h.probe = nc.virtual(node.CreationTimestamp.Time)
+		h.readyTransition, h.heartbeat = h.probe, api.CauseOf(nc.kernel, node)
+		return false
+	case current == nil || had && current.LastHeartbeatTime.Time.Equal(h.ready.heartbeat):
+		return false
+	case !had || !current.LastTransitionTime.Time.Equal(h.ready.transition):
+		h.readyTransition = now
 	}
-	h.hasReady, h.startup = current != nil, false
-	if current != nil {
-		h.ready = readyOf(current)
+	h.probe, h.heartbeat, h.ready = now, api.CauseOf(nc.kernel, node), readyOf(current)
+	if !nc.observeLease(h) {
+		h.lease, h.renewed = nil, time.Time{}
 	}
+	return true
 }
 
 // virtual is when the machine's clock showed t.
@@ -348,18 +357,19 @@ func readyOf(c *corev1.NodeCondition) readyCondition {
 	return readyCondition{c.Status, c.LastHeartbeatTime.Time, c.LastTransitionTime.Time}
 }
 
-// observeLease notes a heartbeat by Lease: its renewTime has moved forward.
-func (nc *nodeLifecycle) observeLease(h *nodeHealth) {
+// observeLease notes a heartbeat by Lease, and reports it: its renewTime has moved forward.
+func (nc *nodeLifecycle) observeLease(h *nodeHealth) bool {
 	lease, ok := nc.leases.Named(corev1.NamespaceNodeLease, h.name)
-	if !ok || api.Object(lease) == h.lease {
-		return
+	if !ok || lease == h.lease {
+		return false
 	}
 	h.lease = lease
 	if lease.Spec.RenewTime == nil || !h.renewed.Before(lease.Spec.RenewTime.Time) {
-		return
+		return false
 	}
 	h.renewed = lease.Spec.RenewTime.Time
 	h.probe, h.heartbeat = nc.kernel.Now(), api.CauseOf(nc.kernel, lease)
+	return true
 }
 
 // recordNotReady tells that a node was lost, and why.
@@ -411,9 +421,11 @@ func (nc *nodeLifecycle) markPodsNotReady(p *sim.Proc, pods []*corev1.Pod, node 
 		} else {
 			marked++
 		}
-		nc.events.Record(controlplane.Event{Resource: api.Pods, Object: pod, Type: corev1.EventTypeWarning,
-			Reason: "NodeNotReady", Message: "Node is not ready",
-			Trace: sim.Event{Level: sim.Detail, Related: nodeObject(node), Cause: cause}})
+		if nc.release.NodeNotReadyPodEvents {
+			nc.events.Record(controlplane.Event{Resource: api.Pods, Object: pod, Type: corev1.EventTypeWarning,
+				Reason: "NodeNotReady", Message: "Node is not ready",
+				Trace: sim.Event{Level: sim.Detail, Related: nodeObject(node), Cause: cause}})
+		}
 	}
 	nc.kernel.Because(cause)
 	if marked > 0 {
@@ -422,30 +434,6 @@ func (nc *nodeLifecycle) markPodsNotReady(p *sim.Proc, pods []*corev1.Pod, node 
 				plural(marked, "pod"), node)})
 	}
 	return all
-}
-
-// podUpdated looks at pods that are bound to a node that is lost already.
-func (nc *nodeLifecycle) podUpdated(old, pod *corev1.Pod) {
-	if pod.Spec.NodeName != "" && (old == nil || old.Spec.NodeName != pod.Spec.NodeName) {
-		if h := nc.health[pod.Spec.NodeName]; h != nil && h.hasReady && h.ready.status != corev1.ConditionTrue {
-			nc.podQueue.Add(api.KeyOf(pod))
-		}
-	}
-}
-
-func (nc *nodeLifecycle) processPod(p *sim.Proc, key api.Key) error {
-	pod, ok := nc.pods.Get(key)
-	if !ok {
-		return nil
-	}
-	h := nc.health[pod.Spec.NodeName]
-	if h == nil || !h.hasReady || h.ready.status == corev1.ConditionTrue {
-		return nil
-	}
-	if !nc.markPodsNotReady(p, []*corev1.Pod{pod}, h.name) {
-		return fmt.Errorf("unable to mark pod %s NotReady", key)
-	}
-	return nil
 }
 
 // setUnknown sets the four conditions that the kubelet reports to Unknown; it reports whether Ready changed.

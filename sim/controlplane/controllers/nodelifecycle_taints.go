@@ -8,13 +8,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"ksim/sim"
-	"ksim/sim/api"
-	"ksim/sim/controlplane"
 )
 
 // Models the tainting half of the node lifecycle controller (pkg/controller/nodelifecycle doNoScheduleTaintingPass,
-// doNoExecuteTaintingPass, processTaintBaseEviction, v1.36) and, for releases without taint based eviction or with
-// --enable-taint-manager=false, the deletion by --pod-eviction-timeout (K@1.12:pkg/controller/nodelifecycle).
+// doNoExecuteTaintingPass, processTaintBaseEviction, v1.36).
 
 // noExecutePeriod is how often the queues are looked at (nodelifecycle/scheduler NodeEvictionPeriod).
 const noExecutePeriod = 100 * time.Millisecond
@@ -123,7 +120,7 @@ func (nc *nodeLifecycle) processTaintBaseEviction(p *sim.Proc, h *nodeHealth, no
 				[]string{wanted}, []string{opposite})
 		}
 	default:
-		if !hasTaint(node, wanted, corev1.TaintEffectNoExecute) {
+		if !hasTaint(node, wanted, corev1.TaintEffectNoExecute) && nc.release.TaintRestored {
 			h.zone.queue.remove(h.name)
 		}
 		nc.enqueueForEviction(h)
@@ -241,7 +238,8 @@ func (nc *nodeLifecycle) evictFromQueue(p *sim.Proc, name string) bool {
 		return true
 	}
 	if nc.evictByTimeout {
-		return nc.deletePods(p, h)
+		h.evicted = nc.deletePods(p, h, nc.podsByNode.Get(name))
+		return h.evicted
 	}
 	ready := nodeCondition(node, corev1.NodeReady)
 	if ready == nil {
@@ -263,67 +261,4 @@ func (nc *nodeLifecycle) evictFromQueue(p *sim.Proc, name string) bool {
 	h.queuedBy = 0
 	nc.tellTaints(e, corev1.TaintEffectNoExecute, []string{wanted}, nil)
 	return true
-}
-
-// processTimeoutEviction queues a node whose pods have waited for --pod-eviction-timeout, or takes it out again.
-func (nc *nodeLifecycle) processTimeoutEviction(h *nodeHealth, ready corev1.ConditionStatus) {
-	now := nc.kernel.Now()
-	since := h.probe // Unknown: since the last heartbeat
-	switch ready {
-	case corev1.ConditionTrue:
-		h.zone.queue.remove(h.name)
-		h.queuedBy = 0
-		return
-	case corev1.ConditionFalse:
-		since = h.readyTransition
-	}
-	if now > since.Add(nc.options.PodEvictionTimeout) {
-		nc.kernel.Because(nc.kernel.Trace().Silence(h.name, h.heartbeat))
-		nc.enqueueForEviction(h)
-	}
-}
-
-// deletePods marks all pods of a node as lost and deletes those that no DaemonSet owns (pkg/controller/util/node
-// DeletePods, SetPodTerminationReason).
-func (nc *nodeLifecycle) deletePods(p *sim.Proc, h *nodeHealth) bool {
-	pods := nc.podsByNode.Get(h.name)
-	if len(pods) > 0 {
-		nc.recordNode(h.name, "DeletingAllPods", fmt.Sprintf("Node %s event: Deleting all Pods from Node %s.", h.name,
-			h.name))
-	}
-	cause := nc.kernel.Trace().Silence(h.name, h.heartbeat)
-	for _, pod := range pods {
-		nc.kernel.Because(cause)
-		if pod.Status.Reason != "NodeLost" {
-			copied := withOwnConditions(pod)
-			copied.Status.Reason = "NodeLost"
-			copied.Status.Message = fmt.Sprintf("Node %s which was running pod %s is unresponsive", h.name, pod.Name)
-			if _, err := api.UpdateStatus(p, nc.client, copied); api.IsConflict(err) {
-				continue
-			}
-		}
-		if pod.DeletionGracePeriodSeconds != nil || nc.ownedByDaemonSet(pod) {
-			continue
-		}
-		id := nc.events.Record(controlplane.Event{Resource: api.Pods, Object: pod, Reason: "NodeControllerEviction",
-			Message: fmt.Sprintf("Marking for deletion Pod %s from Node %s", pod.Name, h.name),
-			Trace: sim.Event{Level: sim.Story, Related: nodeObject(h.name), Since: h.heartbeat,
-				Wait:    nc.options.PodEvictionTimeout,
-				Setting: "pod-eviction-timeout", Cause: cause}})
-		nc.kernel.Because(id)
-		if err := api.DeleteObject[*corev1.Pod](p, nc.client, api.KeyOf(pod), api.DeleteOptions{}); err != nil &&
-			!api.IsNotFound(err) {
-			return false
-		}
-	}
-	return true
-}
-
-func (nc *nodeLifecycle) ownedByDaemonSet(pod *corev1.Pod) bool {
-	ref := controllerOf(pod)
-	if ref == nil || ref.Kind != "DaemonSet" {
-		return false
-	}
-	_, ok := nc.daemonSets.Named(pod.Namespace, ref.Name)
-	return ok
 }

@@ -3,6 +3,7 @@ package controllers
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -45,9 +46,20 @@ func (z *zone) count(excluded, ready bool) {
 	}
 }
 
-func isExcludedFromDisruption(node *corev1.Node) bool {
-	_, excluded := node.Labels["node.kubernetes.io/exclude-disruption"]
-	return excluded
+// isExcludedFromDisruption reports whether a node is not counted in its zone: by its label or, in old releases, its
+// name.
+func (nc *nodeLifecycle) isExcludedFromDisruption(node *corev1.Node) bool {
+	if nc.release.MasterNamesExcluded && isMasterName(node.Name) {
+		return true
+	}
+	_, labelled := node.Labels["node.kubernetes.io/exclude-disruption"]
+	return labelled && nc.release.DisruptionExclusionLabel
+}
+
+// isMasterName reports whether a name is that of a master: it ends in master, or in master- and three letters
+// (K@1.20 legacyIsMasterNode).
+func isMasterName(name string) bool {
+	return strings.HasSuffix(name, "master") || len(name) >= 10 && strings.HasSuffix(name[:len(name)-3], "master-")
 }
 
 // computeZoneState says what state so many ready and not ready nodes make. threshold is --unhealthy-zone-threshold.
@@ -135,7 +147,7 @@ func (nc *nodeLifecycle) enterMasterDisruption(p *sim.Proc) {
 		nc.kernel.Because(cause)
 		if h := nc.health[node.Name]; h != nil && h.zone != nil {
 			if nc.evictByTimeout {
-				h.zone.queue.remove(node.Name)
+				nc.cancelPodEviction(h)
 			} else {
 				nc.markNodeAsReachable(p, node, "all nodes are NotReady, which no node's failure explains")
 			}

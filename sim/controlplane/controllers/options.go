@@ -88,7 +88,7 @@ func newOptions(release *api.Release) *Options {
 	return o
 }
 
-// flags binds the options to the release's flags.
+// flags binds the options to the release's flags. Feature gates change the release itself.
 func (o *Options) flags(release *api.Release) *controlplane.Flags {
 	f := controlplane.NewFlags("kube-controller-manager")
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "")
@@ -126,6 +126,7 @@ func (o *Options) flags(release *api.Release) *controlplane.Flags {
 		f.Int32Var(v, name, *v, "")
 	}
 	f.DurationVar(&o.EndpointSliceUpdatesBatchPeriod, "endpointslice-updates-batch-period", 0, "")
+	f.Var(newFeatureGates(release), "feature-gates", "")
 	acceptOtherFlags(f, release)
 	return f
 }
@@ -151,7 +152,7 @@ func acceptOtherFlags(f *controlplane.Flags, release *api.Release) {
 		"concurrent-resource-quota-syncs", "concurrent-serviceaccount-token-syncs", "concurrent-ttl-after-finished-syncs",
 		"concurrent-validating-admission-policy-status-syncs", "concurrent-device-taint-eviction-syncs",
 		"concurrent-resourceclaim-syncs", "controller-start-interval", "controllers", "disabled-metrics",
-		"emulated-version", "endpoint-updates-batch-period", "external-cloud-volume-plugin", "feature-gates",
+		"emulated-version", "endpoint-updates-batch-period", "external-cloud-volume-plugin",
 		"flex-volume-plugin-dir", "horizontal-pod-autoscaler-cpu-initialization-period",
 		"horizontal-pod-autoscaler-downscale-stabilization", "horizontal-pod-autoscaler-initial-readiness-delay",
 		"horizontal-pod-autoscaler-sync-period", "horizontal-pod-autoscaler-tolerance", "http2-max-streams-per-connection",
@@ -177,5 +178,5 @@ func acceptOtherFlags(f *controlplane.Flags, release *api.Release) {
 // Flags returns the names of the flags that a release's kube-controller-manager has: those that are modelled, and those
 // that are accepted without effect. Both are sorted.
 func Flags(release *api.Release) (modelled, accepted []string) {
-	return newOptions(release).flags(release).Names()
+	return FlagSet(release).Names()
 }

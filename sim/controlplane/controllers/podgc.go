@@ -114,6 +114,10 @@ func (gcc *podGC) gcTerminating(p *sim.Proc) {
 // confirms it.
 func (gcc *podGC) gcOrphaned(p *sim.Proc) {
 	missing := gcc.podsByNode.Values(func(node string) bool { _, exists := gcc.nodes.Named("", node); return !exists })
+	if !gcc.release.PodGCQuarantine {
+		gcc.gcOrphanedAtOnce(p, missing)
+		return
+	}
 	for _, name := range missing {
 		if _, known := gcc.quarantine[name]; !known {
 			gcc.quarantine[name] = quarantined{until: p.Now().Add(podGCQuarantine), since: gcc.kernel.Cause()}
@@ -137,6 +141,26 @@ func (gcc *podGC) gcOrphaned(p *sim.Proc) {
 			gcc.kernel.Because(gcc.deletionOf(name, pod))
 			gcc.markFailedAndDelete(p, pod, "PodGC: node no longer exists",
 				fmt.Sprintf("its node %s no longer exists, for more than %s", name, seconds(podGCQuarantine)))
+		}
+	}
+}
+
+// gcOrphanedAtOnce is gcOrphaned of releases without quarantine: a list of all nodes, fresh from the API, decides.
+func (gcc *podGC) gcOrphanedAtOnce(p *sim.Proc, missing []string) {
+	if len(missing) == 0 {
+		return // upstream asks also then, and nothing comes of it
+	}
+	nodes, _, err := api.ListObjects[*corev1.Node](p, gcc.client, "", api.ListOptions{})
+	if err != nil {
+		return
+	}
+	for _, name := range missing {
+		if slices.ContainsFunc(nodes, func(node *corev1.Node) bool { return node.Name == name }) {
+			continue
+		}
+		for _, pod := range gcc.podsByNode.Get(name) {
+			gcc.kernel.Because(gcc.deletionOf(name, pod))
+			gcc.markFailedAndDelete(p, pod, "", fmt.Sprintf("its node %s no longer exists", name))
 		}
 	}
 }
@@ -174,16 +198,12 @@ func (gcc *podGC) markFailedAndDelete(p *sim.Proc, pod *corev1.Pod, condition, w
 	name := api.ResourceEventName(api.Pods, pod.Namespace, pod.Name)
 	id := gcc.emit(sim.Event{Level: sim.Story, Reason: "DeletionByPodGC", Object: name,
 		Message: "deleted without grace: " + why})
-	if !isTerminal(pod) {
-		var err error
-		if condition != "" && gcc.release.DisruptionTargetPodState {
-			err = gcc.markDisrupted(p, pod, "DeletionByPodGC", condition, corev1.PodFailed)
-		} else {
-			copied := pod.DeepCopy()
-			copied.Status.Phase = corev1.PodFailed
-			_, err = api.UpdateStatus(p, gcc.client, copied)
+	if !isTerminal(pod) && gcc.release.PodGCMarksFailed {
+		reason := ""
+		if condition != "" {
+			reason = "DeletionByPodGC"
 		}
-		if err != nil {
+		if err := gcc.markDisrupted(p, pod, reason, condition, corev1.PodFailed); err != nil {
 			return // the next loop sees to it
 		}
 	}

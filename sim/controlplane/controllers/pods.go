@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -24,12 +25,19 @@ func controllerUID(obj api.Object) string {
 	return ""
 }
 
-// podOwner is the index value of a pod: its controller's UID, or that it is an orphan of its namespace.
-func podOwner(pod *corev1.Pod) string {
-	if ref := controllerOf(pod); ref != nil {
+// ownerOrOrphan is the index value of what a controller may own: the controller's UID, or that it is an orphan of its
+// namespace.
+func ownerOrOrphan[T api.Object](obj T) string {
+	if ref := controllerOf(obj); ref != nil {
 		return string(ref.UID)
 	}
-	return orphansOf(pod.Namespace)
+	return orphansOf(obj.GetNamespace())
+}
+
+// relabelledOrReleased reports whether somebody might adopt an orphan now: it is new, has other labels than before, or
+// was owned.
+func relabelledOrReleased(old, orphan *corev1.Pod) bool {
+	return old == nil || controllerOf(old) != nil || !maps.Equal(old.Labels, orphan.Labels)
 }
 
 func orphansOf(namespace string) string { return "orphans/" + namespace }

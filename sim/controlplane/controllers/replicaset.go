@@ -176,12 +176,10 @@ func (rsc *replicaSetController) sync(p *sim.Proc, key api.Key) error {
 	case settled && missing > 0 && satisfied: // which pods there are does not matter
 		manageErr = rsc.createReplicas(p, missing, rs)
 	case !settled || satisfied && missing < 0:
-		owned := rsc.podsByOwner.Get(string(rs.UID))
-		owned = append(owned, rsc.podsByOwner.Get(orphansOf(rs.Namespace))...)
-		owned = slices.DeleteFunc(owned, func(pod *corev1.Pod) bool { return pod.Namespace != rs.Namespace })
-		active, err := rsc.control.claim(p, rs, filterActive(owned), func(pod *corev1.Pod) bool {
-			return selects(rs.Spec.Selector, pod.Labels)
-		})
+		owned := rsc.candidates(rs)
+		c := claimer[*corev1.Pod]{manager: rsc.manager, owner: rs,
+			match: func(pod *corev1.Pod) bool { return selects(rs.Spec.Selector, pod.Labels) }}
+		active, err := c.claim(p, filterActive(owned))
 		if err != nil {
 			return err
 		}

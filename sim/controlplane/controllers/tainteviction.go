@@ -32,7 +32,7 @@ type taintEviction struct {
 	running bool
 }
 
-// timedWork is a deletion that is due, or under way.
+// timedWork is a deletion that is due, or under way, or done and remembered.
 type timedWork struct {
 	createdAt sim.Time
 	timer     sim.Timer
@@ -205,8 +205,8 @@ func (tc *taintEviction) add(e eviction, createdAt sim.Time, wait time.Duration)
 	fire := func() {
 		work.fired = true
 		tc.scope.Go("taint-eviction", func(p *sim.Proc) {
-			tc.deletePod(p, e)
-			if tc.work[key] == work {
+			deleted := tc.deletePod(p, e)
+			if tc.work[key] == work && !(deleted && tc.release.DeletesTaintedPodsOnce) {
 				delete(tc.work, key)
 			}
 		})
@@ -237,7 +237,7 @@ func (tc *taintEviction) cancel(pod *corev1.Pod) {
 }
 
 // deletePod marks the pod as disrupted and deletes it with its own grace. Budgets are not asked.
-func (tc *taintEviction) deletePod(p *sim.Proc, e eviction) {
+func (tc *taintEviction) deletePod(p *sim.Proc, e eviction) (deleted bool) {
 	key := api.KeyOf(e.pod)
 	message := fmt.Sprintf("Marking for deletion Pod %s", key)
 	trace := sim.Event{Level: sim.Story, Related: nodeObject(e.node), Cause: e.taint,
@@ -255,9 +255,10 @@ func (tc *taintEviction) deletePod(p *sim.Proc, e eviction) {
 		}
 		p.Because(id)
 		if tc.addConditionAndDelete(p, key) == nil {
-			return
+			return true
 		}
 	}
+	return false
 }
 
 func (tc *taintEviction) addConditionAndDelete(p *sim.Proc, key api.Key) error {
@@ -277,17 +278,32 @@ func (tc *taintEviction) addConditionAndDelete(p *sim.Proc, key api.Key) error {
 	return api.DeleteObject[*corev1.Pod](p, tc.client, key, api.DeleteOptions{})
 }
 
-// markDisrupted sets the condition DisruptionTarget on a pod and, unless it is "", its phase.
+// markDisrupted sets the condition DisruptionTarget on a pod, unless reason is "", and its phase, unless that is "".
+// Upstream patches what it changes, and so does not lose against another write: here the pod is read again then.
 func (m *manager) markDisrupted(p *sim.Proc, pod *corev1.Pod, reason, message string, phase corev1.PodPhase) error {
-	copied := withOwnConditions(pod)
-	changed := setPodCondition(copied, corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,
-		Reason: reason, Message: message, LastTransitionTime: m.now()})
-	if phase != "" && copied.Status.Phase != phase {
-		copied.Status.Phase, changed = phase, true
+	cause, uid := m.kernel.Cause(), pod.UID
+	for {
+		copied, changed := withOwnConditions(pod), false
+		if reason != "" {
+			changed = setPodCondition(copied, corev1.PodCondition{Type: corev1.DisruptionTarget,
+				Status: corev1.ConditionTrue, Reason: reason, Message: message, LastTransitionTime: m.now()})
+		}
+		if phase != "" && copied.Status.Phase != phase {
+			copied.Status.Phase, changed = phase, true
+		}
+		if !changed {
+			return nil
+		}
+		_, err := api.UpdateStatus(p, m.client, copied)
+		if !api.IsConflict(err) {
+			return err
+		}
+		if pod, err = api.GetObject[*corev1.Pod](p, m.client, pod.Namespace, pod.Name); err != nil {
+			return err
+		}
+		if pod.UID != uid {
+			return fmt.Errorf("pod %s was replaced", api.KeyOf(pod))
+		}
+		m.kernel.Because(cause)
 	}
-	if !changed {
-		return nil
-	}
-	_, err := api.UpdateStatus(p, m.client, copied)
-	return err
 }

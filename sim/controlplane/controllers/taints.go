@@ -26,60 +26,63 @@ func hasTaint(node *corev1.Node, key string, effect corev1.TaintEffect) bool {
 }
 
 // swapTaints puts taints on a node and takes others off, by their keys, all with one effect; two writes, as upstream's.
-// It reports whether both worked. The first try is on the cached node, further ones on a fresh one.
+// It reports whether both worked. A taint that is there already gets a new time.
 func (m *manager) swapTaints(p *sim.Proc, node *corev1.Node, effect corev1.TaintEffect, add, remove []string) bool {
-	if len(add) > 0 && !m.changeTaints(p, node, func(taints []corev1.Taint) []corev1.Taint {
-		changed := slices.Clone(taints)
+	stamp := m.now()
+	if len(add) > 0 && !m.changeTaints(p, node.Name, func(taints []corev1.Taint) ([]corev1.Taint, bool) {
+		next, changed := slices.Clone(taints), false
 		for _, key := range add {
-			if slices.ContainsFunc(changed, func(t corev1.Taint) bool { return t.Key == key && t.Effect == effect }) {
-				continue
+			taint := corev1.Taint{Key: key, Effect: effect, TimeAdded: &stamp}
+			i := slices.IndexFunc(next, func(t corev1.Taint) bool { return t.Key == key && t.Effect == effect })
+			switch {
+			case i < 0:
+				next, changed = append(next, taint), true
+			case !stamp.Equal(next[i].TimeAdded):
+				next[i], changed = taint, true
 			}
-			stamp := m.now()
-			changed = slices.Insert(changed, 0, corev1.Taint{Key: key, Effect: effect, TimeAdded: &stamp})
 		}
-		return changed
+		return next, changed
 	}) {
 		return false
 	}
 	return m.removeTaints(p, node, effect, remove)
 }
 
-// removeTaints takes taints off a node. It asks the API only when the cached node has one of them.
+// removeTaints takes taints off a node. It asks the API only when the node, as it was seen, has one of them.
 func (m *manager) removeTaints(p *sim.Proc, node *corev1.Node, effect corev1.TaintEffect, keys []string) bool {
 	listed := func(t corev1.Taint) bool { return t.Effect == effect && slices.Contains(keys, t.Key) }
 	if !slices.ContainsFunc(node.Spec.Taints, listed) {
 		return true
 	}
-	return m.changeTaints(p, node, func(taints []corev1.Taint) []corev1.Taint {
-		return slices.DeleteFunc(slices.Clone(taints), listed)
+	return m.changeTaints(p, node.Name, func(taints []corev1.Taint) ([]corev1.Taint, bool) {
+		next := slices.DeleteFunc(slices.Clone(taints), listed)
+		return next, len(next) != len(taints)
 	})
 }
 
-func (m *manager) changeTaints(p *sim.Proc, node *corev1.Node, change func([]corev1.Taint) []corev1.Taint) bool {
+// changeTaints reads a node, the first time from the API server's cache, changes its taints and writes it back, again
+// when it lost against another write.
+func (m *manager) changeTaints(p *sim.Proc, name string, change func([]corev1.Taint) ([]corev1.Taint, bool)) bool {
 	cause := m.kernel.Cause()
 	for try := range taintTries {
+		version := "0"
 		if try > 0 {
 			p.Sleep(m.scope.Rand(m.scope.Path()+"/taints").Jitter(taintBackoff, 1000))
+			version = ""
 		}
 		m.kernel.Because(cause)
-		fresh := node
-		if latest, ok := m.nodes.Named("", node.Name); ok && try == 0 {
-			fresh = latest
-		} else if try > 0 {
-			var err error
-			if fresh, err = api.GetObject[*corev1.Node](p, m.client, "", node.Name); err != nil {
-				return false
-			}
-			m.kernel.Because(cause)
+		node, err := api.GetVersion[*corev1.Node](p, m.client, api.Key{Name: name}, version)
+		if err != nil {
+			return false
 		}
-		taints := change(fresh.Spec.Taints)
-		if len(taints) == len(fresh.Spec.Taints) {
+		m.kernel.Because(cause)
+		taints, changed := change(node.Spec.Taints)
+		if !changed {
 			return true
 		}
-		copied := fresh.DeepCopy()
+		copied := *node // its taints are all that changes
 		copied.Spec.Taints = taints
-		_, err := api.UpdateObject(p, m.client, copied)
-		if err == nil {
+		if _, err = api.UpdateObject(p, m.client, &copied); err == nil {
 			return true
 		}
 		if !api.IsConflict(err) {
