@@ -35,7 +35,7 @@ var exceptions = []exception{
 	{"sim/api", "package-size", "", 17, "what all parts know of the API: resources, codec, writes, releases, requests"},
 	{"sim/raft", "package-size", "", 32, "etcd is one program: the loop, the peers, the front, the client"},
 	{"sim/controlplane/apiserver", "package-size", "", 26, "one program, whose verbs, caches and hooks share its storage"},
-	{"sim/controlplane/controllers", "package-size", "", 27, "one file per controller, as upstream has one package"},
+	{"sim/controlplane/controllers", "package-size", "", 38, "a file for each controller, or each file of a large one"},
 	{"sim/controlplane/scheduler/plugins", "package-size", "", 18, "one file per plugin, as upstream has one package"},
 	{"sim/shell", "package-size", "", 24, "a file for each command"},
 	{"sim/cluster/kubelet", "package-size", "", 24, "a file for each part of the real kubelet, under its name"},

@@ -266,9 +266,9 @@ func PrepareForUpdate(obj, old Object, subresource string) {
 	}
 }
 
-// bump counts a new generation when a specification has changed.
+// bump counts a new generation when a specification has changed, of what counts them: pods of old releases do not.
 func bump[T any](obj Object, spec, was T) {
-	if !equality.Semantic.DeepEqual(spec, was) {
+	if obj.GetGeneration() > 0 && !equality.Semantic.DeepEqual(spec, was) {
 		obj.SetGeneration(obj.GetGeneration() + 1)
 	}
 }

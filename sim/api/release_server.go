@@ -12,6 +12,7 @@ type ServerFacts struct {
 	LeaderElectLock                   Lock // of kube-controller-manager and kube-scheduler
 	LeaderElectFastPath               bool // a leader updates its lock without reading it first
 	SchedulerReleasesLock             bool // on SIGTERM
+	PodGeneration                     bool // pods have metadata.generation
 }
 
 // Lock is the kind of object that a leader holds: --leader-elect-resource-lock.
@@ -42,6 +43,8 @@ func serverFacts(minor int) ServerFacts {
 		LeaderElectFastPath: minor >= 30,
 		// K@1.21, K@1.22:cmd/kube-scheduler/app/server.go
 		SchedulerReleasesLock: minor >= 22,
+		// K@1.31, K@1.34:pkg/registry/core/pod/strategy.go; KEP-5067: from 1.33
+		PodGeneration: minor >= 33,
 	}
 }
 
@@ -136,17 +139,26 @@ type WorkloadFacts struct {
 	PodDeletionCost            bool
 	TerminatingReplicas        bool // status.terminatingReplicas of Deployments and ReplicaSets
 	JobReplacementPolicy       bool // podReplacementPolicy is defaulted and honoured
+	JobFinalizers              bool // pods are counted by finalizers; else those that there are count
+	JobReadyPods               bool // status.ready
+	JobFailurePolicy           bool // podFailurePolicy
+	JobEndsLast                bool // a Job is finished only when its last pod has ended
+	JobSuspendResetsStart      bool // suspending takes startTime off
+	JobTTL                     bool // ttlSecondsAfterFinished
 	StatefulSetMaxUnavailable  bool
 	DaemonSetMaxSurge          bool
-	DaemonSetNodeQueue         bool // what a changed node means for DaemonSets is asked of its pods, not of its state before
+	DaemonSetNodeQueue         bool // what a changed node means is asked of its pods, not of its state before
 	StatefulSetPVCPolicy       bool // persistentVolumeClaimRetentionPolicy is defaulted
 	StatefulSetStartOrdinal    bool // spec.ordinals
 	StatefulSetPodIndexLabel   bool // pods are labelled with their ordinal
 	StatefulSetParallelBatches bool // under Parallel pods are made in batches that double, not one after the other
-	// StatefulSetReplacesSucceeded: pods that ended well are made anew, too, and the new pod of one that ended is made when
-	// the old one is gone.
+	// StatefulSetReplacesSucceeded: pods that ended well are made anew, too, and the new pod of one that ended is made
+	// when the old one is gone.
 	StatefulSetReplacesSucceeded bool
 	UnhealthyPodEvictionPolicy   bool
+	EvictionIgnoresEnded         bool // a pod that has ended is evicted without asking its budget
+	EvictionIgnoresUnready       bool // so is one that is pending or terminating, and an unready one that costs nothing
+	BudgetsAllowUnmanaged        bool // a budget in per cent over pods without a controller has a status
 	EndpointSlices               bool // the controller writes them
 	EndpointSliceProxying        bool // kube-proxy reads them
 	ProxyTerminatingEndpoints    bool
@@ -162,6 +174,12 @@ func workloadFacts(minor int) WorkloadFacts {
 		PodDeletionCost:           minor >= 22, // beta 1.22
 		TerminatingReplicas:       minor >= 35, // DeploymentReplicaSetTerminatingReplicas: beta on 1.35
 		JobReplacementPolicy:      minor >= 29, // JobPodReplacementPolicy: beta 1.29, GA 1.34
+		JobFinalizers:             minor >= 25, // JobTrackingWithFinalizers: off in 1.24, beta on 1.25, GA 1.26
+		JobReadyPods:              minor >= 24, // JobReadyPods: beta 1.24, GA 1.29
+		JobFailurePolicy:          minor >= 26, // JobPodFailurePolicy: beta 1.26, GA 1.31
+		JobEndsLast:               minor >= 31, // K@1.28, K@1.31:pkg/controller/job; between them not looked at
+		JobSuspendResetsStart:     minor >= 36, // MutableSchedulingDirectivesForSuspendedJobs: beta 1.36
+		JobTTL:                    minor >= 21, // TTLAfterFinished: beta 1.21, GA 1.23
 		StatefulSetMaxUnavailable: minor >= 37, // MaxUnavailableStatefulSet: beta off 1.35, on 1.37
 		StatefulSetPVCPolicy:      minor >= 27, // StatefulSetAutoDeletePVC: beta 1.27, GA 1.32
 		StatefulSetStartOrdinal:   minor >= 27, // StatefulSetStartOrdinal: beta 1.27, GA 1.31
@@ -170,10 +188,16 @@ func workloadFacts(minor int) WorkloadFacts {
 		StatefulSetParallelBatches: minor >= 28,
 		// K@1.28, K@1.31:pkg/controller/statefulset/stateful_set_control.go; between them not looked at
 		StatefulSetReplacesSucceeded: minor >= 31,
-		UnhealthyPodEvictionPolicy:   minor >= 27, // PDBUnhealthyPodEvictionPolicy: beta 1.27, GA 1.31
-		EndpointSlices:               minor >= 18, // EndpointSlice: beta off 1.17, on 1.18, GA 1.21
-		EndpointSliceProxying:        minor >= 19, // beta on 1.19, GA 1.22
-		ProxyTerminatingEndpoints:    minor >= 26, // beta 1.26, GA 1.28
+		// K@1.12, K@1.16:pkg/registry/core/pod/storage/eviction.go; between them not looked at
+		EvictionIgnoresEnded: minor >= 16,
+		// K@1.19, K@1.20:pkg/registry/core/pod/storage/eviction.go
+		EvictionIgnoresUnready: minor >= 20,
+		// K@1.20, K@1.24:pkg/controller/disruption/disruption.go; CHANGELOG-1.22
+		BudgetsAllowUnmanaged:      minor >= 22,
+		UnhealthyPodEvictionPolicy: minor >= 27, // PDBUnhealthyPodEvictionPolicy: beta 1.27, GA 1.31
+		EndpointSlices:             minor >= 18, // EndpointSlice: beta off 1.17, on 1.18, GA 1.21
+		EndpointSliceProxying:      minor >= 19, // beta on 1.19, GA 1.22
+		ProxyTerminatingEndpoints:  minor >= 26, // beta 1.26, GA 1.28
 	}
 }
 

@@ -45,7 +45,7 @@ DaemonSetUpdateStrategy
   rollingUpdate  acts
 RollingUpdateDaemonSet
   maxUnavailable  acts
-  maxSurge        warns known=21 on=22 unless=0,0% an old pod goes before the new one comes
+  maxSurge        acts known=21 on=22
 StatefulSet
   metadata  acts
   spec      acts
@@ -66,12 +66,12 @@ StatefulSetUpdateStrategy
   rollingUpdate  acts
 RollingUpdateStatefulSetStrategy
   partition       acts
-  maxUnavailable  warns known=24 on=37 unless=1 pods are updated one by one
+  maxUnavailable  acts known=24 on=37
 StatefulSetPersistentVolumeClaimRetentionPolicy
   whenDeleted  warns unless=Retain claims are not deleted
   whenScaled   warns unless=Retain claims are not deleted
 StatefulSetOrdinals
-  start  warns ordinals begin with 0
+  start  acts
 Job
   metadata  acts
   spec      acts
@@ -79,7 +79,7 @@ JobSpec
   parallelism              acts
   completions              acts
   activeDeadlineSeconds    acts
-  podFailurePolicy         warns known=25 on=26 every failure counts alike
+  podFailurePolicy         acts known=25 on=26
   successPolicy            warns known=30 on=31 all completions are waited for
   backoffLimit             acts
   backoffLimitPerIndex     warns known=28 on=29 the Job is not indexed
@@ -87,9 +87,9 @@ JobSpec
   selector                 acts
   manualSelector           acts
   template                 acts
-  ttlSecondsAfterFinished  warns known=12 on=21 the Job is not deleted
+  ttlSecondsAfterFinished  acts known=12 on=21
   completionMode           warns known=21 on=22 unless=NonIndexed the Job is not indexed
-  suspend                  warns known=21 on=22 unless=false the Job runs
+  suspend                  acts known=21 on=22
   podReplacementPolicy     acts known=28 on=29
   managedBy                warns known=30 on=32 unless=kubernetes.io/job-controller the Job controller acts all the same
   scheduling               warns known=37 on=never its pods are scheduled one by one

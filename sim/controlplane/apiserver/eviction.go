@@ -61,7 +61,7 @@ func (e *evicting) run(p *sim.Proc) error {
 		if err := e.readPod(p); err != nil {
 			return err
 		}
-		if !ignoresBudget(e.pod) {
+		if !e.ignoresBudget() {
 			break
 		}
 		terminal := e.pod.Status.Phase != corev1.PodPending || e.pod.DeletionTimestamp != nil
@@ -104,12 +104,16 @@ func (e *evicting) readPod(p *sim.Proc) error {
 	return nil
 }
 
-func ignoresBudget(pod *corev1.Pod) bool {
-	switch pod.Status.Phase {
-	case corev1.PodSucceeded, corev1.PodFailed, corev1.PodPending:
-		return true
+// ignoresBudget reports whether the pod costs no availability.
+func (e *evicting) ignoresBudget() bool {
+	release := e.server.release
+	switch e.pod.Status.Phase {
+	case corev1.PodSucceeded, corev1.PodFailed:
+		return release.EvictionIgnoresEnded
+	case corev1.PodPending:
+		return release.EvictionIgnoresUnready
 	}
-	return pod.DeletionTimestamp != nil
+	return release.EvictionIgnoresUnready && e.pod.DeletionTimestamp != nil
 }
 
 // budget finds the one budget of the pod, nil if there is none. Errors: there are several.
@@ -143,6 +147,9 @@ func (e *evicting) unhealthyMayGo(pdb *policyv1.PodDisruptionBudget) bool {
 		if c := &e.pod.Status.Conditions[i]; c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
 			return false
 		}
+	}
+	if !e.server.release.EvictionIgnoresUnready {
+		return false
 	}
 	policy := pdb.Spec.UnhealthyPodEvictionPolicy
 	if policy != nil && *policy == policyv1.AlwaysAllow && e.server.release.UnhealthyPodEvictionPolicy {

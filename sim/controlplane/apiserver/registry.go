@@ -55,6 +55,9 @@ func (q *request) createOnce(p *sim.Proc, obj api.Object) (api.Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	if q.Resource == api.Pods && !q.server.release.PodGeneration {
+		obj.SetGeneration(0)
+	}
 	release, err := q.allocate(p, obj)
 	if err != nil {
 		return nil, err

@@ -211,6 +211,9 @@ func (m *manager) controllers() []controller {
 		// It asks for much (app/core.go newNamespaceController).
 		newNamespaceController(m.withClient(limit.Times(20, 100))),
 		newEndpointSliceController(own()), newDisruptionController(own())}
+	if m.release.JobTTL {
+		all = append(all, newTTLAfterFinished(own()))
+	}
 	for _, inf := range m.shared.inOrder {
 		inf.Start()
 	}

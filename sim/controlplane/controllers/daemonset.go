@@ -239,7 +239,8 @@ func (dsc *daemonSetController) sync(p *sim.Proc, key api.Key) error {
 	if err != nil {
 		return err
 	}
-	if _, err = dsc.claimPods(p, ds, func(pod *corev1.Pod) bool { return selects(ds.Spec.Selector, pod.Labels) }); err != nil {
+	mine := func(pod *corev1.Pod) bool { return selects(ds.Spec.Selector, pod.Labels) }
+	if _, err = dsc.claimPods(p, ds, mine); err != nil {
 		return err
 	}
 	if !dsc.expectations.Satisfied(key) {

@@ -28,7 +28,6 @@ func newFeatureGates(release *api.Release) *featureGates {
 		{"NodeDisruptionExclusion", 16, 20, &release.DisruptionExclusionLabel},
 		{"LegacyNodeRoleBehavior", 16, 20, &release.MasterNamesExcluded},
 		{"NodeOutOfServiceVolumeDetach", 24, 27, &release.OutOfServiceTaint},
-		{"MaxUnavailableStatefulSet", 24, 37, &release.StatefulSetMaxUnavailable},
 	} {
 		if gate.first <= release.Minor && release.Minor <= gate.last {
 			g.values[gate.name] = gate.fact

@@ -12,14 +12,23 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models kube-controller-manager's Job controller (pkg/controller/job, v1.36): parallelism, completions, back-off,
-// the replacement of lost pods, deadlines. Leaves out: indexed completion, pod failure policies, suspension,
-// finalizers on pods, CronJobs.
+// Models kube-controller-manager's Job controller (pkg/controller/job, v1.36): parallelism, completions, suspension,
+// back-off, the replacement of lost pods, pod failure policies, deadlines, the finalizers by which ended pods are
+// counted, and, for releases before them, the counting of the pods that there are (K@1.20, K@1.24). Leaves out: indexed
+// completion and what builds on it (success policies, limits for each index), management by others, CronJobs.
 
 const (
-	// pkg/controller/job DefaultJobPodFailureBackOff and MaxJobPodFailureBackOff.
-	jobBackoff    = 10 * time.Second
-	jobBackoffMax = 10 * time.Minute
+	// pkg/controller/job DefaultJobPodFailureBackOff, MaxJobPodFailureBackOff, DefaultJobApiBackOff, MaxJobApiBackOff.
+	jobBackoff       = 10 * time.Second
+	jobBackoffMax    = 10 * time.Minute
+	jobAPIBackoff    = time.Second
+	jobAPIBackoffMax = time.Minute
+	// pkg/controller/job syncJobBatchPeriod: what happens to pods is collected for so long.
+	jobBatchPeriod = time.Second
+	// K@1.24:pkg/controller/job MaxJobBackOff.
+	oldJobBackoffMax = 6 * time.Minute
+	// pkg/controller/job MaxUncountedPods.
+	maxUncountedPods = 500
 )
 
 // jobController is the controller.
@@ -28,36 +37,72 @@ type jobController struct {
 	jobs         *controlplane.Informer[*batchv1.Job]
 	control      *podControl
 	queue        *controlplane.WorkQueue[api.Key]
+	orphans      *controlplane.WorkQueue[api.Key] // pods whose Job no longer takes their finalizer off
 	expectations *controlplane.Expectations
+	removing     map[api.Key]map[string]bool // by Job: UIDs of pods whose finalizer was taken off, until that is seen
+	failures     map[api.Key]jobFailures
+}
+
+// jobFailures is what is remembered of a Job's failures, for the back-off.
+type jobFailures struct {
+	count int // since the last success
+	last  time.Time
 }
 
 func newJobController(m *manager) *jobController {
+	limits := controlplane.RateLimits{Base: jobAPIBackoff, Max: jobAPIBackoffMax}
+	if !m.release.JobFinalizers {
+		limits = controlplane.RateLimits{Base: jobBackoff, Max: oldJobBackoffMax}
+	}
 	jm := &jobController{manager: m, jobs: informerFor[*batchv1.Job](m, api.Jobs), control: newPodControl(m,
-		"job-controller"),
-		queue:        controlplane.NewWorkQueue[api.Key](m.scope, controlplane.DefaultRateLimits()),
-		expectations: controlplane.NewExpectations(m.kernel)}
+		"job-controller"), queue: controlplane.NewWorkQueue[api.Key](m.scope, limits),
+		orphans:      controlplane.NewWorkQueue[api.Key](m.scope, limits),
+		expectations: controlplane.NewExpectations(m.kernel), removing: map[api.Key]map[string]bool{},
+		failures: map[api.Key]jobFailures{}}
 	jm.jobs.Handle(controlplane.Handler[*batchv1.Job]{
-		OnAdd:    func(job *batchv1.Job) { jm.queue.Add(api.KeyOf(job)) },
-		OnUpdate: func(_, job *batchv1.Job) { jm.queue.Add(api.KeyOf(job)) },
-		OnDelete: func(job *batchv1.Job, _ bool) { jm.queue.Add(api.KeyOf(job)) },
-	})
-	m.pods.Handle(controlplane.Handler[*corev1.Pod]{
-		OnAdd: func(pod *corev1.Pod) {
-			if job := jm.ownerOf(pod); job != nil {
-				jm.expectations.CreationObserved(api.KeyOf(job))
+		OnAdd: func(job *batchv1.Job) { jm.queue.Add(api.KeyOf(job)) },
+		OnUpdate: func(old, job *batchv1.Job) {
+			switch {
+			case jobFinished(job):
+				jm.releaseAll(job)
+			case job.Generation == old.Generation:
+				jm.enqueue(job)
+			default:
 				jm.queue.Add(api.KeyOf(job))
 			}
 		},
-		OnUpdate: func(_, pod *corev1.Pod) { jm.podChanged(pod) },
-		OnDelete: func(pod *corev1.Pod, _ bool) { jm.podChanged(pod) },
+		OnDelete: func(job *batchv1.Job, _ bool) {
+			jm.queue.Add(api.KeyOf(job))
+			jm.releaseAll(job)
+		},
+	})
+	m.pods.Handle(controlplane.Handler[*corev1.Pod]{
+		OnAdd:    jm.addPod,
+		OnUpdate: jm.updatePod,
+		OnDelete: func(pod *corev1.Pod, _ bool) { jm.deletePod(pod, true) },
 	})
 	return jm
 }
 
 func (jm *jobController) run() {
 	jm.whenSynced("job", func(*sim.Proc) {
-		jm.queue.RunRetrying("job", int(jm.options.ConcurrentJobSyncs), 0, jm.sync)
+		workers := int(jm.options.ConcurrentJobSyncs)
+		jm.orphans.RunRetrying("job-orphan-pod", 1, 0, jm.syncOrphan)
+		if jm.release.JobFinalizers {
+			jm.queue.RunRetrying("job", workers, 0, jm.sync)
+			return
+		}
+		jm.queue.Run("job", workers, jm.syncOld)
 	}, jm.jobs, jm.pods)
+}
+
+// enqueue queues a Job for what happened to its pods or its status.
+func (jm *jobController) enqueue(job *batchv1.Job) {
+	if jm.release.JobFinalizers {
+		jm.queue.AddAfter(api.KeyOf(job), jobBatchPeriod)
+		return
+	}
+	jm.queue.Add(api.KeyOf(job))
 }
 
 func (jm *jobController) ownerOf(pod *corev1.Pod) *batchv1.Job {
@@ -71,238 +116,155 @@ func (jm *jobController) ownerOf(pod *corev1.Pod) *batchv1.Job {
 	return nil
 }
 
-func (jm *jobController) podChanged(pod *corev1.Pod) {
+func (jm *jobController) addPod(pod *corev1.Pod) {
+	if pod.DeletionTimestamp != nil {
+		jm.deletePod(pod, false)
+		return
+	}
+	if controllerOf(pod) == nil {
+		jm.orphanChanged(nil, pod)
+	} else if job := jm.ownerOf(pod); job != nil {
+		jm.expectations.CreationObserved(api.KeyOf(job))
+		jm.enqueue(job)
+	}
+}
+
+func (jm *jobController) updatePod(old, pod *corev1.Pod) {
+	if pod.DeletionTimestamp != nil {
+		jm.deletePod(pod, false)
+		return
+	}
+	if before := jm.ownerOf(old); before != nil && controllerUID(old) != controllerUID(pod) {
+		jm.finalizerSeen(before, pod)
+		jm.enqueue(before)
+	}
+	if controllerOf(pod) == nil {
+		jm.orphanChanged(old, pod)
+		return
+	}
 	job := jm.ownerOf(pod)
 	if job == nil {
 		return
 	}
-	if pod.DeletionTimestamp != nil {
-		jm.expectations.DeletionObserved(api.KeyOf(job), api.KeyOf(pod))
+	jm.finalizerSeen(job, pod)
+	if pod.Status.Phase == corev1.PodFailed && !jm.release.JobFinalizers {
+		jm.queue.AddAfter(api.KeyOf(job), jm.oldBackoff(api.KeyOf(job)))
+		return
 	}
-	jm.queue.Add(api.KeyOf(job))
+	jm.enqueue(job)
+}
+
+// deletePod notes that a pod is being deleted or, finally, is gone.
+func (jm *jobController) deletePod(pod *corev1.Pod, final bool) {
+	job := jm.ownerOf(pod)
+	switch {
+	case controllerOf(pod) == nil && !hasJobFinalizer(pod):
+	case job == nil || jobFinished(job):
+		if hasJobFinalizer(pod) {
+			jm.orphans.Add(api.KeyOf(pod))
+		}
+	default:
+		jm.expectations.DeletionObserved(api.KeyOf(job), api.KeyOf(pod))
+		if final {
+			delete(jm.removing[api.KeyOf(job)], string(pod.UID))
+		}
+		jm.finalizerSeen(job, pod)
+		jm.enqueue(job)
+	}
+}
+
+// finalizerSeen notes that a pod is without its finalizer.
+func (jm *jobController) finalizerSeen(job *batchv1.Job, pod *corev1.Pod) {
+	if !hasJobFinalizer(pod) {
+		delete(jm.removing[api.KeyOf(job)], string(pod.UID))
+	}
+}
+
+// orphanChanged queues an orphan that has a Job's finalizer, and the Jobs that might adopt it.
+func (jm *jobController) orphanChanged(old, pod *corev1.Pod) {
+	if hasJobFinalizer(pod) {
+		jm.orphans.Add(api.KeyOf(pod))
+	}
+	if !relabelledOrReleased(old, pod) || len(pod.Labels) == 0 {
+		return
+	}
+	for i := range jm.jobs.Len() {
+		if job := jm.jobs.At(i); job.Namespace == pod.Namespace && selects(job.Spec.Selector, pod.Labels) {
+			jm.enqueue(job)
+		}
+	}
+}
+
+// releaseAll queues the pods of a Job that has finished or is gone, as far as they have its finalizer.
+func (jm *jobController) releaseAll(job *batchv1.Job) {
+	for _, pod := range jm.candidates(job) {
+		if hasJobFinalizer(pod) && selects(job.Spec.Selector, pod.Labels) {
+			jm.orphans.Add(api.KeyOf(pod))
+		}
+	}
+}
+
+// syncOrphan takes the finalizer off a pod that no unfinished Job owns.
+func (jm *jobController) syncOrphan(p *sim.Proc, key api.Key) error {
+	pod, ok := jm.pods.Get(key)
+	if !ok {
+		return nil
+	}
+	if ref := controllerOf(pod); ref != nil {
+		if job := jm.ownerOf(pod); ref.Kind != "Job" || job != nil && !jobFinished(job) {
+			return nil
+		}
+	}
+	return jm.removeFinalizer(p, pod)
+}
+
+func hasJobFinalizer(pod *corev1.Pod) bool {
+	return slices.Contains(pod.Finalizers, batchv1.JobTrackingFinalizer)
+}
+
+// removeFinalizer takes a Job's finalizer off a pod. Upstream patches, and so does not lose against another write.
+func (jm *jobController) removeFinalizer(p *sim.Proc, pod *corev1.Pod) error {
+	cause, uid := jm.kernel.Cause(), pod.UID
+	for hasJobFinalizer(pod) {
+		copied := pod.DeepCopy()
+		copied.Finalizers = slices.DeleteFunc(copied.Finalizers, func(f string) bool {
+			return f == batchv1.JobTrackingFinalizer
+		})
+		_, err := api.UpdateObject(p, jm.client, copied)
+		if err == nil || api.IsNotFound(err) {
+			return nil
+		}
+		if !api.IsConflict(err) {
+			return err
+		}
+		pod, err = api.GetObject[*corev1.Pod](p, jm.client, pod.Namespace, pod.Name)
+		if api.IsNotFound(err) || err == nil && pod.UID != uid {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		jm.kernel.Because(cause)
+	}
+	return nil
+}
+
+func jobCondition(status *batchv1.JobStatus, kind batchv1.JobConditionType) *batchv1.JobCondition {
+	for i := range status.Conditions {
+		if status.Conditions[i].Type == kind {
+			return &status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+func jobIs(job *batchv1.Job, kind batchv1.JobConditionType) bool {
+	c := jobCondition(&job.Status, kind)
+	return c != nil && c.Status == corev1.ConditionTrue
 }
 
 func jobFinished(job *batchv1.Job) bool {
-	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
-		return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
-	})
+	return jobIs(job, batchv1.JobComplete) || jobIs(job, batchv1.JobFailed)
 }
 
-// jobSync is one sync of one Job.
-type jobSync struct {
-	*jobController
-	job               *batchv1.Job
-	active            []*corev1.Pod
-	succeeded, failed int32
-	terminating       int32
-	lastFailure       time.Time
-}
-
-func (jm *jobController) sync(p *sim.Proc, key api.Key) error {
-	job, ok := jm.jobs.Get(key)
-	if !ok {
-		jm.expectations.Delete(key)
-		return nil
-	}
-	if job.DeletionTimestamp != nil || jobFinished(job) {
-		return nil
-	}
-	s := &jobSync{jobController: jm, job: job}
-	s.countPods()
-	status := *job.Status.DeepCopy()
-	if status.StartTime == nil {
-		now := jm.now()
-		status.StartTime = &now
-	}
-	condition, err := s.finish(p, &status)
-	if err == nil && condition == nil && jm.expectations.Satisfied(key) {
-		err = s.manage(p)
-	}
-	if statusErr := s.updateStatus(p, status, condition); err == nil {
-		err = statusErr
-	}
-	return err
-}
-
-func (s *jobSync) countPods() {
-	for _, pod := range s.podsByOwner.Get(string(s.job.UID)) {
-		switch {
-		case pod.Status.Phase == corev1.PodSucceeded:
-			s.succeeded++
-		case pod.Status.Phase == corev1.PodFailed:
-			s.failed++
-			if at := finishedAt(pod); at.After(s.lastFailure) {
-				s.lastFailure = at
-			}
-		case pod.DeletionTimestamp != nil:
-			s.terminating++
-		default:
-			s.active = append(s.active, pod)
-		}
-	}
-	// Pods that ended and were deleted since stay counted.
-	s.succeeded, s.failed = max(s.succeeded, s.job.Status.Succeeded), max(s.failed, s.job.Status.Failed)
-}
-
-// finishedAt is when the last container of a pod ended; when nobody says, when the pod stopped being ready, or was
-// made.
-func finishedAt(pod *corev1.Pod) (last time.Time) {
-	for i := range pod.Status.ContainerStatuses {
-		if t := pod.Status.ContainerStatuses[i].State.Terminated; t != nil && t.FinishedAt.After(last) {
-			last = t.FinishedAt.Time
-		}
-	}
-	if last.IsZero() {
-		last = pod.CreationTimestamp.Time
-		if c := podCondition(pod, corev1.PodReady); c != nil && !c.LastTransitionTime.IsZero() {
-			last = c.LastTransitionTime.Time
-		}
-	}
-	return last
-}
-
-// finish decides whether the Job has ended, and ends its remaining pods if so.
-func (s *jobSync) finish(p *sim.Proc, status *batchv1.JobStatus) (*batchv1.JobCondition, error) {
-	limit := int32(6) // pkg/apis/batch/v1/defaults.go
-	if s.job.Spec.BackoffLimit != nil {
-		limit = *s.job.Spec.BackoffLimit
-	}
-	now := s.now()
-	failed := func(reason, message string) *batchv1.JobCondition {
-		return &batchv1.JobCondition{Type: batchv1.JobFailed, Status: corev1.ConditionTrue, Reason: reason, Message: message,
-			LastProbeTime: now, LastTransitionTime: now}
-	}
-	var condition *batchv1.JobCondition
-	if s.failed > limit {
-		condition = failed("BackoffLimitExceeded", "Job has reached the specified backoff limit")
-	} else if deadline := s.job.Spec.ActiveDeadlineSeconds; deadline != nil {
-		left := status.StartTime.Add(time.Duration(*deadline) * time.Second).Sub(now.Time)
-		if left <= 0 {
-			condition = failed("DeadlineExceeded", "Job was active longer than specified deadline")
-		} else {
-			s.queue.AddAfter(api.KeyOf(s.job), left)
-		}
-	}
-	if condition != nil {
-		return condition, s.deletePods(p, s.active)
-	}
-	done := s.job.Spec.Completions != nil && s.succeeded >= *s.job.Spec.Completions
-	if s.job.Spec.Completions == nil {
-		done = s.succeeded > 0 && len(s.active) == 0
-	}
-	if !done {
-		return nil, nil
-	}
-	status.CompletionTime = &now
-	return &batchv1.JobCondition{Type: batchv1.JobComplete, Status: corev1.ConditionTrue, Reason: "CompletionsReached",
-			Message: "Reached expected number of succeeded pods", LastProbeTime: now, LastTransitionTime: now},
-		s.deletePods(p, s.active)
-}
-
-// manage creates or deletes pods until as many are active as should be.
-func (s *jobSync) manage(p *sim.Proc) error {
-	parallelism := replicasOf(s.job.Spec.Parallelism)
-	wanted := parallelism
-	if s.job.Spec.Completions != nil {
-		wanted = min(parallelism, *s.job.Spec.Completions-s.succeeded)
-	} else if s.succeeded > 0 {
-		wanted = int32(len(s.active)) // a work queue that drains gets no new pods
-	}
-	have := int32(len(s.active))
-	if policy := s.job.Spec.PodReplacementPolicy; policy != nil && *policy == batchv1.Failed {
-		have += s.terminating // their end is waited for
-	}
-	if excess := int(have - max(wanted, 0)); excess > 0 {
-		victims := slices.Clone(s.active)
-		order := victimOrder{now: s.process.Machine().Clock().Now(), rank: map[string]int{}}
-		slices.SortStableFunc(victims, order.compare)
-		return s.deletePods(p, victims[:min(excess, len(victims))])
-	}
-	missing := int(wanted - have)
-	if missing <= 0 {
-		return nil
-	}
-	if wait := s.backoff(); wait > 0 {
-		s.queue.AddAfter(api.KeyOf(s.job), wait)
-		return nil
-	}
-	key, cause := api.KeyOf(s.job), s.kernel.Cause()
-	missing = min(missing, burstReplicas)
-	s.expectations.ExpectCreations(key, missing)
-	created, err := controlplane.SlowStartBatch(p, missing, func(p *sim.Proc, _ int) error {
-		p.Because(cause)
-		return s.control.create(p, podFromTemplate(&s.job.Spec.Template, s.job, ownerReference(s.job)), s.job)
-	})
-	for range missing - created {
-		s.expectations.CreationObserved(key)
-	}
-	return err
-}
-
-// backoff returns how long the next pod must wait after the last failure: 10 s doubling with each failure.
-func (s *jobSync) backoff() time.Duration {
-	if s.failed == 0 || s.lastFailure.IsZero() {
-		return 0
-	}
-	delay := min(jobBackoff<<min(s.failed-1, 10), jobBackoffMax)
-	return s.lastFailure.Add(delay).Sub(s.process.Machine().Clock().Now())
-}
-
-func (s *jobSync) deletePods(p *sim.Proc, pods []*corev1.Pod) error {
-	keys := make([]api.Key, len(pods))
-	for i, pod := range pods {
-		keys[i] = api.KeyOf(pod)
-	}
-	if len(pods) == 0 {
-		return nil
-	}
-	key, cause := api.KeyOf(s.job), s.kernel.Cause()
-	s.expectations.ExpectDeletions(key, keys)
-	_, err := controlplane.Parallel(p, len(pods), func(p *sim.Proc, i int) error {
-		p.Because(cause)
-		err := s.control.delete(p, pods[i], s.job)
-		if err != nil {
-			s.expectations.DeletionObserved(key, keys[i])
-		}
-		if api.IsNotFound(err) {
-			return nil
-		}
-		return err
-	})
-	return err
-}
-
-func (s *jobSync) updateStatus(p *sim.Proc, status batchv1.JobStatus, condition *batchv1.JobCondition) error {
-	ready := int32(0)
-	for _, pod := range s.active {
-		if isPodReady(pod) {
-			ready++
-		}
-	}
-	old := &s.job.Status
-	status.Active, status.Succeeded, status.Failed = int32(len(s.active)), s.succeeded, s.failed
-	status.Ready, status.Terminating = &ready, &s.terminating
-	if condition != nil {
-		status.Active, ready = 0, 0
-		status.Conditions = append(status.Conditions, *condition)
-	}
-	if condition == nil && old.StartTime != nil && old.Active == status.Active && old.Succeeded == status.Succeeded &&
-		old.Failed == status.Failed && equalPointers(old.Ready, status.Ready) && equalPointers(old.Terminating,
-		status.Terminating) {
-		return nil
-	}
-	copied := s.job.DeepCopy()
-	copied.Status = status
-	if _, err := api.UpdateStatus(p, s.client, copied); err != nil {
-		return err
-	}
-	if condition == nil {
-		return nil
-	}
-	reason, kind, message := "Completed", corev1.EventTypeNormal, "Job completed"
-	if condition.Type == batchv1.JobFailed {
-		reason, kind, message = condition.Reason, corev1.EventTypeWarning, condition.Message
-	}
-	s.control.record(s.job, kind, reason, message, nil)
-	return nil
-}
+func jobSuspended(job *batchv1.Job) bool { return job.Spec.Suspend != nil && *job.Spec.Suspend }

@@ -10,10 +10,10 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models what the node lifecycle controller does to single pods: those that come to a lost node late
-// (pkg/controller/nodelifecycle podUpdated and processPod, v1.36) and, for releases without taint based eviction or with
-// --enable-taint-manager=false, the deletion of a lost node's pods by --pod-eviction-timeout
-// (K@1.12, K@1.20:pkg/controller/nodelifecycle, pkg/controller/util/node DeletePods).
+// Models what the node lifecycle controller does to single pods (pkg/controller/nodelifecycle podUpdated and
+// processPod, v1.36; DeletePods of pkg/controller/util/node, K@1.12, K@1.20): those that come to a lost node late are
+// marked, and, in releases without taint based eviction or with --enable-taint-manager=false, a lost node's pods are
+// deleted by --pod-eviction-timeout.
 
 // podUpdated looks at pods that are bound to a node that is lost already.
 func (nc *nodeLifecycle) podUpdated(old, pod *corev1.Pod) {

@@ -424,9 +424,11 @@ func TestLostNodeEmptiesSlicesAndBudget(t *testing.T) {
 func TestJobRetriesFailedPodsWithBackoff(t *testing.T) {
 	b := newBench(t, 12, "v1.36")
 	b.addNodes(1)
-	one, limit := int32(1), int32(3)
+	one, limit, labels := int32(1), int32(3), map[string]string{"job": "task"}
 	b.server.Put(&batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "task", Generation: 1},
-		Spec: batchv1.JobSpec{Parallelism: &one, Completions: &one, BackoffLimit: &limit}})
+		Spec: batchv1.JobSpec{Parallelism: &one, Completions: &one, BackoffLimit: &limit,
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}}}})
 	var created []time.Duration
 	b.kernel.Observe(func(e sim.Event) {
 		if e.Reason == "SuccessfulCreate" {
