@@ -93,6 +93,18 @@ JobSpec
   podReplacementPolicy     acts known=28 on=29
   managedBy                warns known=30 on=32 unless=kubernetes.io/job-controller the Job controller acts all the same
   scheduling               warns known=37 on=never its pods are scheduled one by one
+PodFailurePolicy
+  rules  acts
+PodFailurePolicyRule
+  action           acts
+  onExitCodes      acts
+  onPodConditions  acts
+PodFailurePolicyOnExitCodesRequirement
+  containerName  acts
+  operator       acts
+  values         acts
+PodFailurePolicyOnPodConditionsPattern
+  type  acts
 PodDisruptionBudget
   metadata  acts
   spec      acts
