@@ -18,12 +18,6 @@ import (
 // SetDefaults fills in what the writer of obj left out, as kube-apiserver does with every body that it decodes.
 func SetDefaults(obj Object) { defaults.Set(obj) }
 
-// DropDisabledFields takes away what the API server of a release does not keep of obj, and returns the paths. It comes
-// after admission and before BeforeCreate or BeforeUpdate.
-func DropDisabledFields(obj Object, release *Release) []string {
-	return validation.DropDisabledFields(obj, release.Minor)
-}
-
 // CreateOptions is what BeforeCreate takes from the server that runs it.
 type CreateOptions struct {
 	Namespace string      // of the request

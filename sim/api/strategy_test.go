@@ -99,31 +99,3 @@ func TestCreatingIsRepeatable(t *testing.T) {
 	}
 	assert.Equal(t, create(), create())
 }
-
-func TestOlderServersDropFields(t *testing.T) {
-	const text = `spec:
-  preemptionPolicy: Never
-  schedulingGates: [{name: example.com/wait}]
-  initContainers: [{name: side, restartPolicy: Always}]
-  topologySpreadConstraints: [{maxSkew: 1, minDomains: 2, nodeTaintsPolicy: Honor, matchLabelKeys: [hash]}]
-  affinity:
-    podAntiAffinity:
-      preferredDuringSchedulingIgnoredDuringExecution:
-      - {weight: 1, podAffinityTerm: {topologyKey: zone, namespaceSelector: {}, matchLabelKeys: [hash]}}
-`
-	const spread, term = "spec.topologySpreadConstraints[0].",
-		"spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm."
-	for minor, want := range map[int][]string{ // any order: each is checked alone
-		17: {"spec.topologySpreadConstraints", "spec.schedulingGates", "spec.preemptionPolicy",
-			"spec.initContainers[0].restartPolicy", term + "namespaceSelector", term + "matchLabelKeys"},
-		25: {"spec.schedulingGates", spread + "minDomains", spread + "matchLabelKeys", spread + "nodeTaintsPolicy",
-			"spec.initContainers[0].restartPolicy", term + "matchLabelKeys"},
-		30: {term + "matchLabelKeys"},
-		31: nil,
-	} {
-		pod := &corev1.Pod{}
-		require.NoError(t, yaml.Unmarshal([]byte(text), pod))
-		assert.Equal(t, want, DropDisabledFields(pod, ReleaseOf(minor)), "v1.%d", minor)
-		assert.Empty(t, DropDisabledFields(pod, ReleaseOf(minor)), "v1.%d: they are gone", minor)
-	}
-}

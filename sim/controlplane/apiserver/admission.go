@@ -41,6 +41,8 @@ func (q *request) admitCreate(p *sim.Proc, obj api.Object) error {
 		if q.server.release.TaintNodesByCondition && q.plugin("TaintNodesByCondition") {
 			taintNotReady(o)
 		}
+	case *schedulingv1.PriorityClass:
+		return q.onlyDefault(o)
 	case *corev1.Namespace:
 		if o.Labels == nil {
 			o.Labels = map[string]string{}
@@ -52,8 +54,11 @@ func (q *request) admitCreate(p *sim.Proc, obj api.Object) error {
 
 // admitUpdate completes an object that replaces another.
 func (q *request) admitUpdate(obj, old api.Object) error {
-	if svc, ok := obj.(*corev1.Service); ok {
-		return q.keepAllocated(svc, old.(*corev1.Service))
+	switch o := obj.(type) {
+	case *corev1.Service:
+		return q.keepAllocated(o, old.(*corev1.Service))
+	case *schedulingv1.PriorityClass:
+		return q.onlyDefault(o)
 	}
 	pod, ok := obj.(*corev1.Pod)
 	if !ok {
@@ -176,9 +181,22 @@ func (s *Server) tokenSource() *corev1.ProjectedVolumeSource {
 	return s.tokens
 }
 
+const (
+	// Up to so early a release, the system's classes are for kube-system (priority/admission.go, K@1.11, K@1.12, K@1.16,
+	// K@1.17).
+	systemClassesSince, systemClassesUntil = 12, 16
+	// preemptionPolicySince: NonPreemptingPriority, beta on 1.19.
+	preemptionPolicySince = 19
+)
+
 // priority turns the name of a PriorityClass into a number (priority/admission.go).
 func (q *request) priority(pod *corev1.Pod) error {
 	value, policy := int32(0), corev1.PreemptLowerPriority
+	name, minor := pod.Spec.PriorityClassName, q.server.release.Minor
+	if systemClassesSince <= minor && minor <= systemClassesUntil && q.Namespace != metav1.NamespaceSystem &&
+		(name == systemNodeCritical || name == systemClusterCritical) {
+		return q.forbidden(pod, "pods with %v priorityClass is not permitted in %v namespace", name, q.Namespace)
+	}
 	class, err := q.priorityClass(pod.Spec.PriorityClassName)
 	if err != nil {
 		return err
@@ -190,24 +208,49 @@ func (q *request) priority(pod *corev1.Pod) error {
 		}
 	}
 	if pod.Spec.Priority != nil && *pod.Spec.Priority != value {
-		return apierrors.NewForbidden(q.Resource.GroupResource(), pod.Name, fmt.Errorf(
-			"the integer value of priority (%d) must not be provided in pod spec; priority admission controller computed "+
-				"%d from the given PriorityClass name", *pod.Spec.Priority, value))
+		return q.forbidden(pod, "the integer value of priority (%d) must not be provided in pod spec; priority admission "+
+			"controller computed %d from the given PriorityClass name", *pod.Spec.Priority, value)
 	}
-	pod.Spec.Priority, pod.Spec.PreemptionPolicy = &value, &policy
+	pod.Spec.Priority = &value
+	if minor < preemptionPolicySince {
+		return nil
+	}
+	if own := pod.Spec.PreemptionPolicy; own != nil && *own != policy {
+		return q.forbidden(pod, "the string value of PreemptionPolicy (%s) must not be provided in pod spec; priority "+
+			"admission controller computed %s from the given PriorityClass name", *own, policy)
+	}
+	pod.Spec.PreemptionPolicy = &policy
 	return nil
 }
 
-// priorityClass finds a class by name, or for "" the global default; nil: there is none.
+func (q *request) forbidden(pod *corev1.Pod, why string, args ...any) error {
+	return apierrors.NewForbidden(q.Resource.GroupResource(), pod.Name, fmt.Errorf(why, args...))
+}
+
+// onlyDefault refuses a second global default (priority/admission.go validatePriorityClass).
+func (q *request) onlyDefault(class *schedulingv1.PriorityClass) error {
+	if !class.GlobalDefault {
+		return nil
+	}
+	if other, _ := q.priorityClass(""); other != nil && (q.Verb == api.Create || other.Name != class.Name) {
+		return apierrors.NewForbidden(q.Resource.GroupResource(), class.Name, fmt.Errorf(
+			"PriorityClass %v is already marked as default. Only one default can exist", other.Name))
+	}
+	return nil
+}
+
+// priorityClass finds a class by name, or for "" the global default, the lowest if caches let several in; nil: there is
+// none.
 func (q *request) priorityClass(name string) (*schedulingv1.PriorityClass, error) {
 	var found *schedulingv1.PriorityClass
 	if c := q.server.registryOf(api.PriorityClasses).cache; c != nil {
 		c.inOrder().Scan(func(key string) bool {
 			class := c.object(c.get(key)).(*schedulingv1.PriorityClass)
-			if name != "" && class.Name == name || name == "" && class.GlobalDefault {
+			if name != "" && class.Name == name ||
+				name == "" && class.GlobalDefault && (found == nil || class.Value < found.Value) {
 				found = class
 			}
-			return found == nil
+			return found == nil || name == ""
 		})
 	}
 	if found == nil && name != "" {

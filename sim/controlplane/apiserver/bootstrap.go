@@ -47,15 +47,21 @@ func (s *Server) firstAddress() (string, error) {
 	return addressAt(prefix, 1), nil
 }
 
+// The names of the system's classes (pkg/apis/scheduling/types.go).
+const (
+	systemNodeCritical    = "system-node-critical"
+	systemClusterCritical = "system-cluster-critical"
+)
+
 func systemPriorityClasses() []*schedulingv1.PriorityClass {
 	class := func(name string, value int32, why string) *schedulingv1.PriorityClass {
 		return &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Value: value, Description: why,
 			PreemptionPolicy: ptr.To(corev1.PreemptLowerPriority)}
 	}
 	return []*schedulingv1.PriorityClass{
-		class("system-node-critical", 2000001000,
+		class(systemNodeCritical, 2000001000,
 			"Used for system critical pods that must not be moved from their current node."),
-		class("system-cluster-critical", 2000000000,
+		class(systemClusterCritical, 2000000000,
 			"Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
 	}
 }

@@ -49,7 +49,6 @@ func (q *request) createOnce(p *sim.Proc, obj api.Object) (api.Object, error) {
 	if err := q.admitCreate(p, obj); err != nil {
 		return nil, err
 	}
-	api.DropDisabledFields(obj, q.server.release)
 	err := api.BeforeCreate(q.Resource, obj, api.CreateOptions{Namespace: q.Namespace, Now: q.server.now(),
 		Stream: q.server.random})
 	if err != nil {
@@ -160,7 +159,6 @@ func (q *request) prepareUpdate(next, existing api.Object) error {
 		if err := q.admitUpdate(next, existing); err != nil {
 			return err
 		}
-		api.DropDisabledFields(next, q.server.release)
 	}
 	return api.BeforeUpdate(q.Resource, next, existing, q.Subresource)
 }

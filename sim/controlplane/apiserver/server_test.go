@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -140,6 +141,63 @@ func TestPodGetsTolerationsPriorityAndAccount(t *testing.T) {
 	assert.Equal(t, int64(30), *pod.Spec.Tolerations[1].TolerationSeconds)
 	assert.Equal(t, int32(0), *pod.Spec.Priority)
 	assert.Equal(t, "default", pod.Spec.ServiceAccountName)
+}
+
+func TestPriorityOfAPodIsThatOfItsClass(t *testing.T) {
+	class := func(name string, value int32, policy corev1.PreemptionPolicy, isDefault bool) *schedulingv1.PriorityClass {
+		return &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Value: value, GlobalDefault: isDefault,
+			PreemptionPolicy: &policy}
+	}
+	b := newBench(t).ready()
+	for _, c := range []*schedulingv1.PriorityClass{class("gentle", 500, corev1.PreemptNever, false),
+		class("usual", 7, corev1.PreemptLowerPriority, true)} {
+		_, err := b.create(c)
+		require.NoError(t, err)
+	}
+	b.run(time.Second)
+	_, err := b.create(class("usual-too", 8, corev1.PreemptLowerPriority, true))
+	require.ErrorContains(t, err, "PriorityClass usual is already marked as default. Only one default can exist")
+
+	resp, err := b.create(newPod("a"))
+	require.NoError(t, err)
+	assert.Equal(t, int32(7), *resp.Object.(*corev1.Pod).Spec.Priority)
+	assert.Equal(t, "usual", resp.Object.(*corev1.Pod).Spec.PriorityClassName)
+	gentle := newPod("b")
+	gentle.Spec.PriorityClassName = "gentle"
+	resp, err = b.create(gentle)
+	require.NoError(t, err)
+	assert.Equal(t, int32(500), *resp.Object.(*corev1.Pod).Spec.Priority)
+	assert.Equal(t, corev1.PreemptNever, *resp.Object.(*corev1.Pod).Spec.PreemptionPolicy)
+
+	refused := func(change func(*corev1.PodSpec)) error {
+		pod := newPod("c")
+		change(&pod.Spec)
+		_, err := b.create(pod)
+		return err
+	}
+	never := corev1.PreemptNever
+	require.ErrorContains(t, refused(func(s *corev1.PodSpec) { s.PreemptionPolicy = &never }), "the string value of "+
+		"PreemptionPolicy (Never) must not be provided in pod spec; priority admission controller computed "+
+		"PreemptLowerPriority from the given PriorityClass name")
+	require.ErrorContains(t, refused(func(s *corev1.PodSpec) { s.PriorityClassName = "nobody" }),
+		"no PriorityClass with name nobody was found")
+}
+
+// v1.12 to v1.16 keep the system's classes for kube-system; preemptionPolicy comes with v1.19.
+func TestSystemClassesOfOlderReleases(t *testing.T) {
+	for minor, allowed := range map[int]bool{11: true, 12: false, 16: false, 17: true} { // any order: benches of their own
+		b := newBenchOf(t, minor).ready()
+		pod := newPod("a")
+		pod.Spec.PriorityClassName = "system-node-critical"
+		resp, err := b.create(pod)
+		if !allowed {
+			require.ErrorContains(t, err, "pods with system-node-critical priorityClass is not permitted in default namespace")
+			continue
+		}
+		require.NoError(t, err)
+		assert.Equal(t, int32(2000001000), *resp.Object.(*corev1.Pod).Spec.Priority)
+		assert.Nil(t, resp.Object.(*corev1.Pod).Spec.PreemptionPolicy)
+	}
 }
 
 func TestWriteOfTheTraceNamesTheRequester(t *testing.T) {
