@@ -171,8 +171,16 @@ func (r *Run) notReady() []string {
 		}
 	}
 	for _, component := range condition.Components() {
-		if r.elects(component) && r.world.Holder(component) == "" {
-			return []string{"nobody holds the lock of " + component}
+		if r.elects(component) {
+			if r.world.Holder(component) == "" {
+				return []string{"nobody holds the lock of " + component}
+			}
+			continue
+		}
+		for _, server := range r.world.APIReady() {
+			if !slices.Contains(r.world.Leaders(component), server.Machine) {
+				return []string{"the " + component + " of " + server.Machine + " has not begun its work"}
+			}
 		}
 	}
 	ready := map[string]bool{}

@@ -74,6 +74,11 @@ func (s *Scheduler) handleSchedulingFailure(p *sim.Proc, info *queue.QueuedPodIn
 	switch {
 	case known && pod.UID != info.Pod.UID:
 		s.queue.Done(info.Pod.UID)
+		if !known || pod.UID == info.Pod.UID { // deleted, or bound by somebody else: told all the same
+			s.kernel.Because(s.tellFailure(info.Pod, info, f.message))
+			s.updatePodStatus(p, info.Pod, f)
+			delete(s.told, info.Pod.UID)
+		}
 		return
 	case !known || assigned(pod):
 		s.queue.Done(info.Pod.UID)
