@@ -297,7 +297,7 @@ func TestTimelineMachineStoppedBySIGTERM(t *testing.T) {
 		require.NoError(t, r.faults.Kill("kube-apiserver", lost), "it cannot finish: its etcd has gone first")
 		r.wait(30 * time.Second)
 		f.at(r, "lead handed over", "etcd", "cp-", 0)
-		f.at(r, "KCM exits", "kube-controller-manager "+lost, "exit 143", 0)
+		f.at(r, "KCM exits", "kube-controller-manager "+lost, "exit 2", 0)
 		f.at(r, "scheduler exits", "kube-scheduler "+lost, "exit 0", 0)
 		f.set("DOWN", f.down(r, lost))
 		f.takenOver(r, 0)

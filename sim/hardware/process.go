@@ -16,6 +16,7 @@ type Process struct {
 	alive   bool
 	stopped bool // SIGSTOP
 	onTerm  func()
+	isInit  bool // the first process of a container
 	waiters []exitWaiter
 	status  ExitStatus
 	ends    []*Conn // its ends of connections
@@ -153,8 +154,17 @@ func (p *Process) Wait(s *sim.Scope, fn func(ExitStatus)) {
 	p.waiters = append(p.waiters, exitWaiter{s, fn})
 }
 
-// OnTerm sets what the process does on SIGTERM; without it SIGTERM ends the process with 143.
+// OnTerm sets what the process does on SIGTERM; without it SIGTERM ends the process with 143, or with 2 if it is the
+// first of a container.
 func (p *Process) OnTerm(fn func()) { p.onTerm = fn }
+
+// StartInit is Start for the first process of a container. The kernel keeps a signal from ending that one, so a program
+// in Go that does not handle SIGTERM ends itself with status 2 (runtime/signal_unix.go dieFromSignal, go1.26).
+func (m *Machine) StartInit(name string, main func(*Process)) *Process {
+	p := m.Start(name, main)
+	p.isInit = true
+	return p
+}
 
 // Signal sends the process a signal. SIGTERM is handled by the process itself, so not before SIGCONT if it is stopped.
 func (p *Process) Signal(sig Signal) {
@@ -166,9 +176,12 @@ func (p *Process) Signal(sig Signal) {
 		p.Exit(137, "killed")
 	case SIGTERM:
 		p.scope.After(0, "SIGTERM", func() {
-			if p.onTerm != nil {
+			switch {
+			case p.onTerm != nil:
 				p.onTerm()
-			} else {
+			case p.isInit:
+				p.Exit(2, "terminated")
+			default:
 				p.Exit(143, "terminated")
 			}
 		})

@@ -162,7 +162,7 @@ func (r *Runtime) start(c *Container) {
 	switch program := r.program(c); {
 	case program != nil:
 		name := r.programName(c)
-		c.process = r.machine.Start(name, func(p *hardware.Process) { program(p, c.Argv[min(1, len(c.Argv)):]) })
+		c.process = r.machine.StartInit(name, func(p *hardware.Process) { program(p, c.Argv[min(1, len(c.Argv)):]) })
 		c.process.Wait(c.scope, func(status hardware.ExitStatus) { r.ended(c, status.Code, "") })
 	case c.Behaviour.RunsSet:
 		c.scope.After(c.Behaviour.Runs, "runs", func() { r.ended(c, c.Behaviour.Exits, "") })
