@@ -65,6 +65,12 @@ func checkComponentFlags(component string, release *api.Release, flags []spec.Fl
 			}
 		}
 	}
+	if !slices.ContainsFunc(issues, func(i flagIssue) bool { return !i.warning }) {
+		set.Problems(func(err error, names []string) {
+			at := slices.IndexFunc(flags, func(f spec.Flag) bool { return slices.Contains(names, f.Name) })
+			issues = append(issues, flagIssue{max(at, 0), err.Error(), true, false})
+		})
+	}
 	return issues
 }
 

@@ -59,7 +59,7 @@ func functionInputs(function string) []truth.Input {
 	case "leaders":
 		return []truth.Input{truth.LeadersState}
 	case "holder":
-		return []truth.Input{truth.Leases, truth.ConfigMaps}
+		return []truth.Input{truth.Leases, truth.Endpoints, truth.ConfigMaps}
 	}
 	return nil
 }

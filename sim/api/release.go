@@ -25,6 +25,7 @@ type Release struct {
 	KubeletFacts
 	SchedulerFacts
 	ServerFacts
+	ElectionFacts
 	KubeadmFacts
 	WorkloadFacts
 	KubectlFacts
@@ -58,6 +59,7 @@ func ReleaseOf(minor int) *Release {
 		KubeletFacts:       kubeletFacts(minor),
 		SchedulerFacts:     schedulerFacts(minor),
 		ServerFacts:        serverFacts(minor),
+		ElectionFacts:      electionFacts(minor),
 		KubeadmFacts:       kubeadmFacts(minor),
 		WorkloadFacts:      workloadFacts(minor),
 		KubectlFacts:       kubectlFacts(minor),

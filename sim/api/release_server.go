@@ -2,28 +2,15 @@ package api
 
 import "slices"
 
-// ServerFacts are about kube-apiserver and the locks of those who elect a leader through it.
+// ServerFacts are about kube-apiserver.
 type ServerFacts struct {
 	ConsistentListFromCache           bool // lists without a resourceVersion from the watch cache, after asking etcd
 	ResilientWatchCacheInitialization bool // lists on a cache that is not ready: 429 instead of going to etcd
 	ListFromCacheSnapshot             bool // exact revisions from the cache
 	RetryGenerateName                 bool // a generated name that exists is drawn again
 	LivezReadyz                       bool // /livez and /readyz beside /healthz
-	LeaderElectLock                   Lock // of kube-controller-manager and kube-scheduler
-	LeaderElectFastPath               bool // a leader updates its lock without reading it first
-	SchedulerReleasesLock             bool // on SIGTERM
 	PodGeneration                     bool // pods have metadata.generation
 }
-
-// Lock is the kind of object that a leader holds: --leader-elect-resource-lock.
-type Lock string
-
-// The kinds of locks.
-const (
-	EndpointsLock       Lock = "endpoints"
-	EndpointsLeasesLock Lock = "endpointsleases" // writes both, reads the Lease
-	LeasesLock          Lock = "leases"
-)
 
 func serverFacts(minor int) ServerFacts {
 	return ServerFacts{
@@ -37,14 +24,85 @@ func serverFacts(minor int) ServerFacts {
 		RetryGenerateName: minor >= 31,
 		// K@1.15, K@1.16:pkg/kubeapiserver, CHANGELOG-1.16: /livez and /readyz
 		LivezReadyz: minor >= 16,
-		// K@1.16, 1.17, 1.20:component-base/config/v1alpha1/defaults.go
-		LeaderElectLock: since(minor, EndpointsLock, at(17, EndpointsLeasesLock), at(20, LeasesLock)),
-		// client-go v0.24.0, v0.30.0:tools/leaderelection/leaderelection.go
-		LeaderElectFastPath: minor >= 30,
-		// K@1.21, K@1.22:cmd/kube-scheduler/app/server.go
-		SchedulerReleasesLock: minor >= 22,
 		// K@1.31, K@1.34:pkg/registry/core/pod/strategy.go; KEP-5067: from 1.33
 		PodGeneration: minor >= 33,
+	}
+}
+
+// ElectionFacts are about who leads among kube-controller-managers and among kube-schedulers: the library that they
+// elect a leader with (client-go tools/leaderelection) and what they do with the outcome.
+type ElectionFacts struct {
+	LeaderElectLock  Lock          // default of --leader-elect-resource-lock
+	ElectionTimeouts RequestLimits // of the lock's client
+
+	LeaseLocks      bool // leases can be a lock
+	AnnotationLocks bool // endpoints and configmaps can
+	MultiLocks      bool // endpointsleases and configmapsleases can
+	OnlyLeaseLocks  bool // and nothing else is taken for a valid flag
+
+	FreeLocks          bool // a record without a holder can be taken at once
+	LockTellsDuration  bool // a lock is honoured as long as its record says; else as long as one's own flag does
+	RenewFastPath      bool // a leader updates its lock without reading it first
+	ReleaseReadsLock   bool // before it writes
+	ReleaseTriesAgain  bool // after a conflict
+	ElectionCheck      bool // kube-controller-manager's health depends on its renewals
+	ManagerLostExit    Exit // of kube-controller-manager when it could not renew its lock
+	SchedulerLostExit  Exit // of kube-scheduler
+	SchedulerTermExits bool // kube-scheduler handles SIGTERM: it releases its lock and exits with 0
+}
+
+// RequestLimits says how long a request for a lock may take.
+type RequestLimits int
+
+// The limits of requests for a lock.
+const (
+	Unlimited RequestLimits = iota // nothing ends it but the server, and a leader waits for it beyond its deadline
+	Deadline                       // the renew deadline
+	HalfDeadline
+)
+
+// Exit is how a program ends by itself.
+type Exit struct {
+	Code int
+	Why  string // its last words
+}
+
+// Lock is the kind of object that a leader holds: --leader-elect-resource-lock.
+type Lock string
+
+// The kinds of locks.
+const (
+	EndpointsLock       Lock = "endpoints"
+	EndpointsLeasesLock Lock = "endpointsleases" // both
+	LeasesLock          Lock = "leases"
+)
+
+func electionFacts(minor int) ElectionFacts {
+	return ElectionFacts{
+		// K@1.16, 1.17, 1.20:pkg/controller/apis/config/v1alpha1/defaults.go, pkg/scheduler/apis/config/v1alpha1,
+		// v1beta1/defaults.go
+		LeaderElectLock: since(minor, EndpointsLock, at(17, EndpointsLeasesLock), at(20, LeasesLock)),
+		// K@1.11, 1.12:cmd/kube-controller-manager/app/options/options.go; client-go v8, v9:leaderelection.go (no
+		// time-out; then that of each round); K@1.20, 1.21: NewFromKubeconfig
+		ElectionTimeouts: since(minor, Unlimited, at(12, Deadline), at(21, HalfDeadline)),
+		// client-go v10 (1.13), v11 (1.14), v0.17, v0.23, v0.24:tools/leaderelection/resourcelock/interface.go
+		LeaseLocks: minor >= 14, AnnotationLocks: minor <= 23, MultiLocks: minor >= 17 && minor <= 26,
+		// K@1.26, 1.27:pkg/scheduler/apis/config/validation; controller-manager v0.26, v0.28:options/generic.go
+		OnlyLeaseLocks: minor >= 27,
+		// client-go v10 (1.13), v11 (1.14), v0.26, 0.27, 0.29, 0.30, 0.33, 0.34, 0.36, 0.37:
+		// tools/leaderelection/leaderelection.go
+		FreeLocks: minor >= 14, LockTellsDuration: minor >= 27, RenewFastPath: minor >= 30, ReleaseReadsLock: minor >= 34,
+		ReleaseTriesAgain: minor >= 37,
+		// K@1.12, 1.13:cmd/kube-controller-manager/app/controllermanager.go
+		ElectionCheck: minor >= 13,
+		// K@1.23, 1.24, 1.35, 1.36:cmd/kube-controller-manager/app/controllermanager.go (Fatalf exits with 255)
+		ManagerLostExit: since(minor, Exit{255, "leaderelection lost"}, at(24, Exit{1, "leaderelection lost"}),
+			at(36, Exit{1, "leaderelection lost/stopped"})),
+		// K@1.15, 1.16, 1.21, 1.22, 1.23:cmd/kube-scheduler/app/server.go
+		SchedulerLostExit: since(minor, Exit{1, "lost lease"}, at(16, Exit{255, "leaderelection lost"}),
+			at(22, Exit{1, "leaderelection lost"}), at(23, Exit{1, "Leaderelection lost"})),
+		// K@1.21, K@1.22:cmd/kube-scheduler/app/server.go
+		SchedulerTermExits: minor >= 22,
 	}
 }
 
@@ -241,6 +299,9 @@ var flags = [...]Flag{
 	{"kube-controller-manager", "address", 0, 23},                       // CHANGELOG-1.24
 	{"kube-scheduler", "port", 0, 23},                                   // CHANGELOG-1.24
 	{"kube-scheduler", "address", 0, 23},                                // CHANGELOG-1.24
+	{"kube-controller-manager", "leader-elect-resource-name", 16, 0},    // K@1.15, K@1.16: and -namespace
+	{"kube-scheduler", "leader-elect-resource-name", 16, 0},             // K@1.15, K@1.16: and -namespace
+	{"kube-scheduler", "lock-object-name", 0, 27},                       // K@1.27, K@1.28: and -namespace
 	{"kube-scheduler", "pod-max-in-unschedulable-pods-duration", 24, 0}, // K@1.24
 	{"kube-apiserver", "insecure-port", 0, 23},                          // CHANGELOG-1.24
 	{"kube-apiserver", "insecure-bind-address", 0, 23},                  // CHANGELOG-1.24

@@ -8,13 +8,11 @@ import (
 	"strings"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
-	corev1 "k8s.io/api/core/v1"
-
 	"ksim/sim"
 	"ksim/sim/api"
 	"ksim/sim/cluster/spec"
 	"ksim/sim/cluster/truth"
+	"ksim/sim/controlplane"
 	"ksim/sim/hardware"
 	"ksim/sim/raft/mvcc"
 )
@@ -56,6 +54,7 @@ type world struct {
 	clusterName string
 	ready       []truth.Ready
 	leaders     [len(electedComponents)][]string
+	locks       [len(electedComponents)]lockKey
 	newest      *mvcc.Store // of the most advanced member; kept when all are down
 	looked      int64       // its revision
 	places      []*place    // of resources in etcd, those lately touched first
@@ -81,6 +80,9 @@ type member struct {
 
 func newWorld(c *Cluster) *world {
 	w := &world{cluster: c, codec: api.CodecOf(c.kernel), machines: ^uint64(0)}
+	for i, name := range electedComponents {
+		w.locks[i] = lockKeyOf(name, c.spec.Flags[name])
+	}
 	for _, res := range api.Resources() {
 		input, shown := truth.InputOf(res.Plural)
 		w.places = append(w.places, &place{resource: res, prefix: []byte(res.Prefix), input: input, shown: shown})
@@ -405,30 +407,51 @@ func (w *world) Leaders(component string) []string {
 
 // Holder returns the machine named in a component's lock.
 func (w *world) Holder(component string) string {
-	identity := ""
-	for _, object := range w.Objects(api.Leases) {
-		if object.GetNamespace() == "kube-system" && object.GetName() == component {
-			if lease, ok := object.(*coordinationv1.Lease); ok && lease.Spec.HolderIdentity != nil {
-				identity = *lease.Spec.HolderIdentity
+	for i, name := range electedComponents {
+		if name == component {
+			machine, _, _ := strings.Cut(w.locks[i].holder(w), "_")
+			return machine
+		}
+	}
+	return ""
+}
+
+// lockKey says where a component keeps its lock.
+type lockKey struct {
+	api.Key
+	kinds []*api.Resource // the first that names a holder counts
+}
+
+// lockKeyOf returns where a component of the spec keeps its lock. Leases come before what older releases have: they all
+// write the Lease, too, from the release on that has one.
+func lockKeyOf(component string, flags []spec.Flag) lockKey {
+	key := lockKey{Key: api.Key{Namespace: "kube-system", Name: component},
+		kinds: []*api.Resource{api.Leases, api.Endpoints}}
+	for _, f := range flags {
+		switch f.Name {
+		case "leader-elect-resource-name", "lock-object-name":
+			key.Name = f.Value
+		case "leader-elect-resource-namespace", "lock-object-namespace":
+			key.Namespace = f.Value
+		case "leader-elect-resource-lock":
+			if strings.HasPrefix(f.Value, "configmaps") {
+				key.kinds = []*api.Resource{api.ConfigMaps}
 			}
 		}
 	}
-	if identity == "" { // releases before leases
-		identity = w.endpointsHolder(component)
-	}
-	machine, _, _ := strings.Cut(identity, "_")
-	return machine
+	return key
 }
 
-// endpointsHolder reads the lock of releases that kept it in an annotation
-// (resourcelock.LeaderElectionRecordAnnotationKey).
-func (w *world) endpointsHolder(component string) string {
-	for _, object := range w.Objects(api.Endpoints) {
-		if e, ok := object.(*corev1.Endpoints); ok && e.Namespace == "kube-system" && e.Name == component {
-			record := e.Annotations["control-plane.alpha.kubernetes.io/leader"]
-			_, rest, _ := strings.Cut(record, `"holderIdentity":"`)
-			identity, _, _ := strings.Cut(rest, `"`)
-			return identity
+// holder returns the identity in the lock.
+func (k *lockKey) holder(w *world) string {
+	for _, kind := range k.kinds {
+		for _, object := range w.Objects(kind) {
+			if object.GetNamespace() != k.Namespace || object.GetName() != k.Name {
+				continue
+			}
+			if identity := controlplane.LockHolder(object); identity != "" {
+				return identity
+			}
 		}
 	}
 	return ""

@@ -23,6 +23,13 @@ import (
 type Flags struct {
 	*pflag.FlagSet
 	accepted map[string]bool
+	checks   []flagCheck
+}
+
+// flagCheck is about values that must fit together.
+type flagCheck struct {
+	check func() error
+	flags []string
 }
 
 // NewFlags makes an empty set for a program.
@@ -68,6 +75,21 @@ func (f *Flags) Names() (modelled, accepted []string) {
 	return modelled, accepted
 }
 
+// Check has the values of flags looked at by whoever looks at flags before a run. The component itself looks at them
+// when it needs them, and ends as the real one does.
+func (f *Flags) Check(check func() error, flags ...string) {
+	f.checks = append(f.checks, flagCheck{check, flags})
+}
+
+// Problems calls tell with each problem that values have with each other, and the flags that may be at fault.
+func (f *Flags) Problems(tell func(err error, flags []string)) {
+	for _, c := range f.checks {
+		if err := c.check(); err != nil {
+			tell(err, c.flags)
+		}
+	}
+}
+
 // ParseOrExit parses a process's arguments, without the program's name. When they are wrong the process ends with the
 // real program's message and exit code 1, and false is returned.
 func (f *Flags) ParseOrExit(p *hardware.Process, argv []string) bool {
@@ -82,15 +104,20 @@ func (f *Flags) ParseOrExit(p *hardware.Process, argv []string) bool {
 	return true
 }
 
-// AddLeaderElectionFlags adds the --leader-elect flags (component-base/config/options/leaderelectionconfig.go).
-func AddLeaderElectionFlags(f *Flags, enabled *bool, c *LeaderElectionConfig) {
-	f.BoolVar(enabled, "leader-elect", *enabled, "")
+// AddLeaderElectionFlags adds the --leader-elect flags of a component in a release
+// (component-base/config/options/leaderelectionconfig.go).
+func AddLeaderElectionFlags(f *Flags, release *api.Release, component string, c *LeaderElectionConfig) {
+	f.BoolVar(&c.Enabled, "leader-elect", c.Enabled, "")
 	f.DurationVar(&c.LeaseDuration, "leader-elect-lease-duration", c.LeaseDuration, "")
 	f.DurationVar(&c.RenewDeadline, "leader-elect-renew-deadline", c.RenewDeadline, "")
 	f.DurationVar(&c.RetryPeriod, "leader-elect-retry-period", c.RetryPeriod, "")
 	f.StringVar(&c.ResourceLock, "leader-elect-resource-lock", c.ResourceLock, "")
-	f.StringVar(&c.Name, "leader-elect-resource-name", c.Name, "")
-	f.StringVar(&c.Namespace, "leader-elect-resource-namespace", c.Namespace, "")
+	if release.HasFlag(component, "leader-elect-resource-name") {
+		f.StringVar(&c.Name, "leader-elect-resource-name", c.Name, "")
+		f.StringVar(&c.Namespace, "leader-elect-resource-namespace", c.Namespace, "")
+	}
+	f.Check(c.CheckTimes, "leader-elect-lease-duration", "leader-elect-renew-deadline", "leader-elect-retry-period")
+	f.Check(c.CheckLock, "leader-elect-resource-lock")
 }
 
 // Health answers /healthz, /livez and /readyz on a port of a process. Requests and answers are *api.Request (Path) and

@@ -14,34 +14,63 @@ import (
 	"ksim/sim/hardware"
 )
 
-// Models client-go's leader election (tools/leaderelection/leaderelection.go, v0.36): acquire, renew with the fast
-// path, release. Leaves out: coordinated leader election (off by default) and the health check's adaptor.
+// Models client-go's leader election (tools/leaderelection/leaderelection.go, v0.36, and what differs in v8 to v0.37):
+// acquire, renew with the fast path, release, the health check of who leads. Leaves out: coordinated leader election
+// (alpha in v1.31, off by default in every release).
 
 // LeaderElectionConfig says what is competed for and how patiently.
 type LeaderElectionConfig struct {
+	api.ElectionFacts
+
+	Enabled       bool
 	LeaseDuration time.Duration // how long others wait after they saw the last renewal
 	RenewDeadline time.Duration // after which a holder that cannot renew gives up
 	RetryPeriod   time.Duration // between two tries
 	ResourceLock  string        // leases, endpoints, configmaps, endpointsleases, configmapsleases
 	Namespace     string
 	Name          string
-	// ReleaseOnCancel has Release called on a clean stop write an empty holder (kube-scheduler since v1.22).
+	// ReleaseOnCancel has a leader that stops leading write an empty holder.
 	ReleaseOnCancel bool
-	// FastPath renews without reading first (client-go from v0.30).
-	FastPath bool
 	// Reporter is the component that LeaderElection events name, "" for Name.
 	Reporter string
 }
 
 // DefaultLeaderElection returns component-base's defaults (config/v1alpha1/defaults.go, the same in every release):
 // 15 s, 10 s, 2 s, in kube-system.
-func DefaultLeaderElection(name string) LeaderElectionConfig {
-	return LeaderElectionConfig{LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second,
-		RetryPeriod: 2 * time.Second, ResourceLock: "leases", Namespace: "kube-system", Name: name, FastPath: true}
+func DefaultLeaderElection(name string, release *api.Release) LeaderElectionConfig {
+	return LeaderElectionConfig{ElectionFacts: release.ElectionFacts, Enabled: true, LeaseDuration: 15 * time.Second,
+		RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second, ResourceLock: string(release.LeaderElectLock),
+		Namespace: "kube-system", Name: name}
 }
 
-// jitterPerMille spreads the tries to acquire over 1 to 2.2 retry periods (tools/leaderelection.JitterFactor = 1.2).
-const jitterPerMille = 1200
+// CheckTimes says which durations contradict each other, in client-go's words.
+func (c *LeaderElectionConfig) CheckTimes() error {
+	switch {
+	case !c.Enabled:
+		return nil
+	case c.LeaseDuration <= c.RenewDeadline:
+		return errors.New("leaseDuration must be greater than renewDeadline")
+	case c.RenewDeadline*1000 <= c.RetryPeriod*jitterPerMille:
+		return errors.New("renewDeadline must be greater than retryPeriod*JitterFactor")
+	case c.LeaseDuration < 1:
+		return errors.New("leaseDuration must be greater than zero")
+	case c.RenewDeadline < 1:
+		return errors.New("renewDeadline must be greater than zero")
+	case c.RetryPeriod < 1:
+		return errors.New("retryPeriod must be greater than zero")
+	}
+	return nil
+}
+
+const (
+	// jitterPerMille spreads the tries to acquire over 1 to 2.2 retry periods (leaderelection.JitterFactor = 1.2).
+	jitterPerMille = 1200
+	// expiredTolerance is how long after its lease has expired a leader is still called healthy
+	// (NewLeaderHealthzAdaptor in the mains).
+	expiredTolerance = 20 * time.Second
+	// never is when what has never been observed was observed.
+	never sim.Time = -1 << 62
+)
 
 // LeaderElector competes for a lock. Identity is unknown to every other process, also to one that ran here before.
 type LeaderElector struct {
@@ -55,44 +84,65 @@ type LeaderElector struct {
 	lock     resourceLock
 	random   *sim.Stream
 
-	observed   LeaderElectionRecord
-	observedAt sim.Time
-	seen       bool        // observed is a record that was read
-	seenBy     sim.EventID // the write of the record that was observed
-	renewed    sim.EventID // our own last successful write
+	leading    bool
+	observed   LeaderElectionRecord // read or written last
+	observedAt sim.Time             // when it was first seen, by the local clock: the times in it are never compared
+	read       lockState            // read last
+	seenBy     sim.EventID          // the write of the record that was observed
+	renewed    sim.EventID          // our own last successful write
 	waitedFor  LeaderElectionRecord
 }
 
 // NewLeaderElector makes an elector for the process; its identity is the machine's name and a new UUID.
-// Errors: durations that contradict each other, an unknown lock; texts are client-go's.
+// Errors: durations that contradict each other, a lock that the release does not have; texts are client-go's.
 func NewLeaderElector(p *hardware.Process, client api.Client, config LeaderElectionConfig) (*LeaderElector, error) {
-	if config.LeaseDuration <= config.RenewDeadline {
-		return nil, errors.New("leaseDuration must be greater than renewDeadline")
-	}
-	if config.RenewDeadline*1000 <= config.RetryPeriod*jitterPerMille {
-		return nil, errors.New("renewDeadline must be greater than retryPeriod*JitterFactor")
+	if err := config.CheckTimes(); err != nil {
+		return nil, err
 	}
 	random := p.Scope().Rand(p.Machine().Name + "/" + p.Name + "/leader-election")
 	identity := p.Machine().Name + "_" + api.NewUUID(random)
 	elector := &LeaderElector{Identity: identity, config: config, process: p, kernel: p.Kernel(), client: client,
-		random: random, recorder: NewRecorder(client, cmp.Or(config.Reporter, config.Name)).On("", p.Machine().Clock().Now)}
-	lock, err := newResourceLock(client, config)
+		random: random, recorder: NewRecorder(client, cmp.Or(config.Reporter, config.Name)).On("", p.Machine().Clock().Now),
+		observedAt: never}
+	lock, err := newResourceLock(client, &config, identity)
 	elector.lock = lock
 	return elector, err
 }
 
-// IsLeader reports whether the elector believes that it holds the lock.
+// IsLeader reports whether the record that the elector saw or wrote last names it as the holder.
 func (le *LeaderElector) IsLeader() bool { return le.observed.HolderIdentity == le.Identity }
 
 // Leader returns whom the elector saw holding the lock last, "" nobody.
 func (le *LeaderElector) Leader() string { return le.observed.HolderIdentity }
 
+// Leading reports whether what the lock guards is running. It goes on for up to RenewDeadline after the lock was lost.
+func (le *LeaderElector) Leading() bool { return le.leading }
+
+// Check says that a leader has not renewed its lock for long, for its health endpoints (HealthzAdaptor.Check).
+func (le *LeaderElector) Check() error {
+	if le.IsLeader() && le.kernel.Now().Sub(le.observedAt) > le.config.LeaseDuration+expiredTolerance {
+		return fmt.Errorf("failed election to renew leadership on lease %s", le.config.Name)
+	}
+	return nil
+}
+
 // Run waits, however long, until it holds the lock, calls started in a process of its own, and returns when the lock
-// could not be renewed for RenewDeadline.
+// could not be renewed for RenewDeadline. What was started is left to the caller.
 func (le *LeaderElector) Run(p *sim.Proc, started func(p *sim.Proc)) {
 	le.acquire(p)
+	le.lead(true)
 	p.Scope().Go("leading", started)
 	le.renew(p)
+}
+
+// Stopped tells that what the lock guards has been stopped.
+func (le *LeaderElector) Stopped() { le.lead(false) }
+
+func (le *LeaderElector) lead(leading bool) {
+	if le.leading != leading {
+		le.leading = leading
+		le.process.Changed()
+	}
 }
 
 func (le *LeaderElector) acquire(p *sim.Proc) {
@@ -103,11 +153,13 @@ func (le *LeaderElector) acquire(p *sim.Proc) {
 }
 
 func (le *LeaderElector) renew(p *sim.Proc) {
-	for {
-		if !le.renewOnce(p) {
-			break
+	if le.config.ElectionTimeouts == api.Unlimited {
+		for le.poll(p) {
 		}
-		p.Sleep(le.config.RetryPeriod)
+	} else {
+		for le.renewOnce(p) {
+			p.Sleep(le.config.RetryPeriod)
+		}
 	}
 	le.stoppedLeading()
 	if le.config.ReleaseOnCancel {
@@ -138,27 +190,41 @@ func (le *LeaderElector) renewOnce(p *sim.Proc) bool {
 	}
 }
 
-// tryAcquireOrRenew takes at most within (Forever: no limit but each request's own).
-func (le *LeaderElector) tryAcquireOrRenew(p *sim.Proc, within time.Duration) bool {
+// poll is renewOnce of client-go v8 (v1.11): it waits first, nothing ends a try but its answer, ticks that come during
+// a try are lost, and there is a last try at the deadline (apimachinery wait.Poll).
+func (le *LeaderElector) poll(p *sim.Proc) bool {
 	start := p.Now()
-	record := LeaderElectionRecord{HolderIdentity: le.Identity, LeaseDuration: le.config.LeaseDuration,
-		RenewTime: le.clock(), AcquireTime: le.clock()}
-	left := func() time.Duration { return le.requestTimeout(within, start, p.Now()) }
-
-	if le.config.FastPath && le.IsLeader() && le.leaseValid(start) {
-		record.AcquireTime, record.Transitions = le.observed.AcquireTime, le.observed.Transitions
-		if err := le.lock.update(p, record, left()); err == nil {
-			le.wrote(record)
+	for {
+		passed := p.Now().Sub(start)
+		next := min((passed/le.config.RetryPeriod+1)*le.config.RetryPeriod, le.config.RenewDeadline)
+		p.Sleep(next - passed)
+		if le.tryAcquireOrRenew(p, sim.Forever) {
 			return true
 		}
-		if left() <= 0 {
+		if next >= le.config.RenewDeadline {
 			return false
 		}
 	}
+}
 
-	old, written, err := le.lock.get(p, left())
+// tryAcquireOrRenew takes at most within (Forever: no limit but each request's own).
+func (le *LeaderElector) tryAcquireOrRenew(p *sim.Proc, within time.Duration) bool {
+	start := p.Now()
+	limit := le.limit(start, within)
+	record := LeaderElectionRecord{HolderIdentity: le.Identity, LeaseDuration: le.config.LeaseDuration,
+		RenewTime: le.clock(), AcquireTime: le.clock()}
+
+	if le.config.RenewFastPath && le.IsLeader() && le.leaseValid(start) {
+		record.AcquireTime, record.Transitions = le.observed.AcquireTime, le.observed.Transitions
+		if le.lock.update(p, record, limit) == nil {
+			le.wrote(record)
+			return true
+		}
+	}
+
+	old, err := le.lock.get(p, limit)
 	if apierrors.IsNotFound(err) {
-		if err := le.lock.create(p, record, left()); err != nil {
+		if le.lock.create(p, record, limit) != nil {
 			return false
 		}
 		le.waitedFor = LeaderElectionRecord{}
@@ -168,44 +234,47 @@ func (le *LeaderElector) tryAcquireOrRenew(p *sim.Proc, within time.Duration) bo
 	if err != nil {
 		return false
 	}
-	if !le.seen || old != le.observed {
-		le.observe(old)
-		le.seenBy = written
+	if !old.same(&le.read) {
+		le.observe(old.record)
+		le.read, le.seenBy = old, old.written
 	}
-	if old.HolderIdentity != "" && le.leaseValid(start) && !le.IsLeader() {
+	held := old.record.HolderIdentity != "" || !le.config.FreeLocks
+	if held && le.leaseValid(start) && !le.IsLeader() {
 		return false
 	}
-	le.waitedFor = old
+	le.waitedFor = old.record
 	if le.IsLeader() {
-		record.AcquireTime, record.Transitions = old.AcquireTime, old.Transitions
+		record.AcquireTime, record.Transitions = old.record.AcquireTime, old.record.Transitions
 	} else {
-		record.Transitions = old.Transitions + 1
-		le.explainTakeover(old)
+		record.Transitions = old.record.Transitions + 1
+		le.explainTakeover(old.record)
 	}
-	if left() <= 0 || le.lock.update(p, record, left()) != nil {
+	if le.lock.update(p, record, limit) != nil {
 		return false
 	}
 	le.wrote(record)
 	return true
 }
 
-// requestTimeout is what a request may take: half the renew deadline, the time-out of the client that is made for the
-// lock (kube-controller-manager and kube-scheduler app/options), and what is left of the round.
-func (le *LeaderElector) requestTimeout(within time.Duration, start, now sim.Time) time.Duration {
-	timeout := le.config.RenewDeadline / 2
-	if within >= 0 {
-		timeout = min(timeout, within-now.Sub(start))
+// limit is until when requests may take that are sent in a round which began at start: the time-out of the client that
+// is made for the lock, and what is left of the round.
+func (le *LeaderElector) limit(start sim.Time, within time.Duration) requestLimit {
+	l := requestLimit{each: sim.Forever, end: never}
+	switch le.config.ElectionTimeouts {
+	case api.Deadline:
+		l.each = le.config.RenewDeadline
+	case api.HalfDeadline:
+		l.each = max(le.config.RenewDeadline/2, time.Second)
 	}
-	return timeout
+	if within >= 0 {
+		l.end = start.Add(within)
+	}
+	return l
 }
 
-// observe remembers a record and when it was first seen by the local clock: the times in it are never compared.
+// observe remembers a record and when it was first seen.
 func (le *LeaderElector) observe(record LeaderElectionRecord) {
-	led := le.IsLeader()
-	le.observed, le.observedAt, le.seen = record, le.kernel.Now(), true
-	if led != le.IsLeader() {
-		le.process.Changed()
-	}
+	le.observed, le.observedAt = record, le.kernel.Now()
 }
 
 func (le *LeaderElector) wrote(record LeaderElectionRecord) {
@@ -214,7 +283,11 @@ func (le *LeaderElector) wrote(record LeaderElectionRecord) {
 }
 
 func (le *LeaderElector) leaseValid(now sim.Time) bool {
-	return le.observedAt.Add(le.observed.LeaseDuration) > now
+	duration := le.config.LeaseDuration
+	if le.config.LockTellsDuration {
+		duration = le.observed.LeaseDuration
+	}
+	return le.observedAt.Add(duration) > now
 }
 
 func (le *LeaderElector) clock() time.Time {
@@ -224,32 +297,34 @@ func (le *LeaderElector) clock() time.Time {
 // Release writes an empty holder, which the next candidate takes at its next look (ReleaseOnCancel). It takes at most
 // the renew deadline.
 func (le *LeaderElector) Release(p *sim.Proc) bool {
-	deadline := p.Now().Add(le.config.RenewDeadline)
-	for p.Now() < deadline {
-		old, _, err := le.lock.get(p, min(deadline.Sub(p.Now()), le.config.RenewDeadline/2))
-		if err != nil {
-			return false
+	limit := le.limit(p.Now(), le.config.RenewDeadline)
+	for {
+		transitions := le.observed.Transitions
+		if le.config.ReleaseReadsLock {
+			old, err := le.lock.get(p, limit)
+			if err != nil {
+				return false
+			}
+			transitions = old.record.Transitions
 		}
 		if !le.IsLeader() {
 			return true
 		}
 		now := le.clock()
-		record := LeaderElectionRecord{Transitions: old.Transitions, LeaseDuration: time.Second, RenewTime: now,
-			AcquireTime: now}
-		err = le.lock.update(p, record, min(deadline.Sub(p.Now()), le.config.RenewDeadline/2))
+		record := LeaderElectionRecord{Transitions: transitions, LeaseDuration: time.Second, RenewTime: now, AcquireTime: now}
+		err := le.lock.update(p, record, limit)
 		if err == nil {
 			le.observe(record)
 			return true
 		}
-		if !apierrors.IsConflict(err) {
+		if !le.config.ReleaseTriesAgain || !apierrors.IsConflict(err) {
 			return false
 		}
 	}
-	return false
 }
 
 func (le *LeaderElector) object() string {
-	return le.lock.resource().Singular + "/" + le.config.Namespace + "/" + le.config.Name
+	return le.lock.objects()[0].of.Singular + "/" + le.config.Namespace + "/" + le.config.Name
 }
 
 // explainTakeover makes what silenced the former holder the cause of the write that takes the lock over.
@@ -283,15 +358,27 @@ func (le *LeaderElector) becameLeader() {
 func (le *LeaderElector) stoppedLeading() {
 	since := le.renewed
 	le.kernel.Because(le.kernel.Trace().Silence(le.process.Machine().Name, since))
+	seconds := int64(le.config.RenewDeadline / time.Second)
+	why := fmt.Sprintf("it could not renew the lock for %d s (renewDeadline)", seconds)
+	if other := le.Leader(); other != "" && !le.IsLeader() {
+		why = fmt.Sprintf("%s had taken the lock, and it tried for %d s to renew it (renewDeadline)", other, seconds)
+	}
 	le.record("stopped leading", sim.Event{Level: sim.Story, Since: since, Wait: le.config.RenewDeadline,
 		Setting: "renewDeadline", Related: "machine/" + le.process.Machine().Name,
-		Message: fmt.Sprintf("%s stopped leading: it could not renew the lock for %d s (renewDeadline)",
-			le.Identity, int64(le.config.RenewDeadline/time.Second))})
+		Message: le.Identity + " stopped leading: " + why})
 }
 
-// record writes the LeaderElection event object and the trace event (client-go resourcelock RecordEvent).
+// record writes the LeaderElection event objects, one for each object of the lock, and the trace event (client-go
+// resourcelock RecordEvent).
 func (le *LeaderElector) record(what string, event sim.Event) {
 	event.Object = le.object()
-	le.kernel.Because(le.recorder.Record(Event{Resource: le.lock.resource(), Object: le.lock.object(),
-		Reason: "LeaderElection", Message: le.Identity + " " + what, Trace: event}))
+	for i, lock := range le.lock.objects() {
+		e := Event{Resource: lock.of, Object: lock.object(), Reason: "LeaderElection", Message: le.Identity + " " + what}
+		if i == 0 {
+			e.Trace = event
+			le.kernel.Because(le.recorder.Record(e))
+		} else {
+			le.recorder.Write(e, le.kernel.Cause())
+		}
+	}
 }

@@ -21,13 +21,15 @@ type contest struct {
 	server *fakeapi.Server
 	dc     *hardware.Datacenter
 	config LeaderElectionConfig
+
+	release bool // on SIGTERM
 }
 
 func newContest(t *testing.T, seed uint64) *contest {
 	k := sim.New(seed)
 	t.Cleanup(k.Close)
-	return &contest{t, k, fakeapi.New(k), hardware.New(k, hardware.NetworkConfig{}),
-		DefaultLeaderElection("kube-controller-manager")}
+	return &contest{t: t, kernel: k, server: fakeapi.New(k), dc: hardware.New(k, hardware.NetworkConfig{}),
+		config: DefaultLeaderElection("kube-controller-manager", api.ReleaseOf(api.DefaultMinor))}
 }
 
 func (c *contest) join(name string) *hardware.Process {
@@ -36,22 +38,42 @@ func (c *contest) join(name string) *hardware.Process {
 		m = c.dc.AddMachine(hardware.MachineSpec{Name: name})
 		m.PowerOn()
 	}
+	config, release := c.config, c.release
 	return m.Start("kube-controller-manager", func(p *hardware.Process) {
-		elector, err := NewLeaderElector(p, c.server.Client(p.Scope()), c.config)
+		elector, err := NewLeaderElector(p, c.server.Client(p.Scope()), config)
 		require.NoError(c.t, err)
-		p.Go("election", func(proc *sim.Proc) {
+		p.Publish(elector)
+		run := p.Scope().Child("run")
+		run.Go("election", func(proc *sim.Proc) {
 			elector.Run(proc, func(*sim.Proc) {})
 			p.Exit(1, "leaderelection lost/stopped")
 		})
+		if release {
+			p.OnTerm(func() {
+				run.Kill("SIGTERM")
+				p.Go("release", func(proc *sim.Proc) { elector.Release(proc); p.Exit(0, "released") })
+			})
+		}
 	})
 }
 
-func (c *contest) holder() string {
-	lease, ok := c.server.Get(api.Leases, "kube-system", "kube-controller-manager").(*coordinationv1.Lease)
-	if !ok || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
-		return ""
+func (c *contest) lease() *coordinationv1.LeaseSpec {
+	if lease, ok := c.server.Get(api.Leases, "kube-system", "kube-controller-manager").(*coordinationv1.Lease); ok {
+		return &lease.Spec
 	}
-	return (*lease.Spec.HolderIdentity)[:4]
+	return &coordinationv1.LeaseSpec{}
+}
+
+func (c *contest) holder() string {
+	if holder := c.lease().HolderIdentity; holder != nil && *holder != "" {
+		return (*holder)[:4]
+	}
+	return ""
+}
+
+// renewed is when the lock was last written, by the clock of the machines, which show the same.
+func (c *contest) renewed() sim.Time {
+	return sim.Time(c.lease().RenewTime.Sub(hardware.WallTime(0)))
 }
 
 func (c *contest) at(d time.Duration) { require.NoError(c.t, c.kernel.RunUntil(sim.Time(d))) }
@@ -60,31 +82,9 @@ func (c *contest) at(d time.Duration) { require.NoError(c.t, c.kernel.RunUntil(s
 func (c *contest) runUntil(cond func() bool) time.Duration {
 	for !cond() {
 		c.at(c.kernel.Now().Duration() + 10*time.Millisecond)
-		require.Less(c.t, c.kernel.Now().Duration(), 10*time.Minute)
+		require.Less(c.t, c.kernel.Now().Duration(), time.Hour)
 	}
 	return c.kernel.Now().Duration()
-}
-
-// Measured on two real controller managers: the other holds the lease 14.4 to 20.8 s after a SIGKILL of the holder,
-// 18.2 s in the median. It looks every 2 to 4.4 s and waits 15 s from when it saw the last renewal.
-func TestHandOverAfterSIGKILLTakesThirteenToTwentyFourSeconds(t *testing.T) {
-	var sum time.Duration
-	const runs = 40
-	for seed := range uint64(runs) {
-		c := newContest(t, seed)
-		first := c.join("cp-1")
-		c.at(time.Second)
-		c.join("cp-2")
-		c.at(30*time.Second + time.Duration(seed)*50*time.Millisecond)
-		require.Equal(t, "cp-1", c.holder())
-		first.Signal(hardware.SIGKILL)
-		killed := c.kernel.Now().Duration()
-		took := c.runUntil(func() bool { return c.holder() == "cp-2" }) - killed
-		assert.True(t, took >= 13*time.Second && took <= 24*time.Second, "seed %d: %s", seed, took)
-		sum += took
-	}
-	mean := sum / runs
-	assert.True(t, mean > 16500*time.Millisecond && mean < 19500*time.Millisecond, "mean %s", mean)
 }
 
 // Measured: a manager started when the record names a dead holder waits 15.5 to 17.9 s, however old the record is.
@@ -128,32 +128,11 @@ func TestLeaseHolderExitsWhenRenewalsTimeOut(t *testing.T) {
 	}
 }
 
-func TestReleasedLockIsTakenAtTheNextLook(t *testing.T) {
-	c := newContest(t, 5)
-	m := c.dc.AddMachine(hardware.MachineSpec{Name: "cp-1"})
-	m.PowerOn()
-	m.Start("kube-scheduler", func(p *hardware.Process) {
-		elector, err := NewLeaderElector(p, c.server.Client(p.Scope()), c.config)
-		require.NoError(t, err)
-		run := p.Scope().Child("election")
-		run.Go("election", func(proc *sim.Proc) { elector.Run(proc, func(*sim.Proc) {}) })
-		p.OnTerm(func() {
-			run.Kill("SIGTERM")
-			p.Go("release", func(proc *sim.Proc) { elector.Release(proc); p.Exit(0, "released") })
-		})
-	})
-	c.at(time.Second)
-	c.join("cp-2")
-	c.at(20 * time.Second)
-	m.Processes()[0].Signal(hardware.SIGTERM)
-	took := c.runUntil(func() bool { return c.holder() == "cp-2" }) - 20*time.Second
-	assert.LessOrEqual(t, took, 4500*time.Millisecond)
-}
-
 func TestAtMostOneHolderUnderEveryLock(t *testing.T) {
 	for _, lock := range []string{"leases", "endpoints", "configmaps", "endpointsleases"} {
 		c := newContest(t, 7)
-		c.config.ResourceLock, c.config.FastPath = lock, lock == "leases"
+		c.config.ElectionFacts = api.ReleaseOf(19).ElectionFacts
+		c.config.ResourceLock = lock
 		leading := 0
 		c.kernel.Observe(func(e sim.Event) {
 			if e.Reason == "LeaderElection" {
@@ -190,4 +169,127 @@ func TestTakeoverIsExplainedByTheFaultThatSilencedTheHolder(t *testing.T) {
 	write := c.kernel.Trace().Event(takeover.Cause)
 	assert.Equal(t, "lease/kube-system/kube-controller-manager", write.Object)
 	assert.Equal(t, fault, write.Cause)
+}
+
+// A leader that is stopped for longer than its lease does not know it, and goes on with its work when it continues:
+// until its deadline for renewing has passed two lead.
+func TestAPausedLeaderLeadsBesideItsSuccessorUntilItsDeadline(t *testing.T) {
+	c := newContest(t, 11)
+	first := c.join("cp-1")
+	c.at(time.Second)
+	c.join("cp-2")
+	c.at(30 * time.Second)
+	first.Signal(hardware.SIGSTOP)
+	took := c.runUntil(func() bool { return c.holder() == "cp-2" }) - 30*time.Second
+	assert.True(t, took >= 13*time.Second && took <= 24*time.Second, "%s", took)
+	c.at(90 * time.Second)
+	assert.Equal(t, []string{"cp-1", "cp-2"}, c.leaders())
+	status := hardware.ExitStatus{}
+	first.Wait(c.kernel.Root(), func(s hardware.ExitStatus) { status = s })
+	first.Signal(hardware.SIGCONT)
+	c.at(91 * time.Second)
+	elector := first.View().(*LeaderElector)
+	assert.False(t, elector.IsLeader(), "it has seen the other in the lock")
+	assert.Equal(t, []string{"cp-1", "cp-2"}, c.leaders(), "its work goes on")
+	c.at(99900 * time.Millisecond)
+	assert.True(t, first.Alive())
+	c.at(102100 * time.Millisecond)
+	assert.False(t, first.Alive())
+	assert.Equal(t, hardware.ExitStatus{Code: 1, Why: "leaderelection lost/stopped"}, status)
+	assert.Equal(t, []string{"cp-2"}, c.leaders())
+	assert.Equal(t, int32(1), *c.lease().LeaseTransitions)
+}
+
+func TestAPausedLeaderThatNobodyReplacedGoesOn(t *testing.T) {
+	for _, pause := range []time.Duration{12 * time.Second, 5 * time.Minute} {
+		c := newContest(t, 12)
+		first := c.join("cp-1")
+		c.at(time.Second)
+		if pause < 13*time.Second {
+			c.join("cp-2")
+		}
+		c.at(30 * time.Second)
+		first.Signal(hardware.SIGSTOP)
+		c.at(30*time.Second + pause)
+		first.Signal(hardware.SIGCONT)
+		c.at(time.Minute + pause)
+		assert.Equal(t, []string{"cp-1"}, c.leaders())
+		assert.Equal(t, int32(0), *c.lease().LeaseTransitions)
+	}
+}
+
+// Only whether the record has changed counts, and since when by the candidate's own monotonic clock.
+func TestClockJumpsMoveNoLock(t *testing.T) {
+	c := newContest(t, 13)
+	c.join("cp-1")
+	c.at(time.Second)
+	c.join("cp-2")
+	for i, jump := range []time.Duration{time.Hour, -2 * time.Hour, time.Hour + 30*time.Second} {
+		for j, name := range []string{"cp-1", "cp-2"} {
+			c.at(time.Duration(60*(2*i+j+1)) * time.Second)
+			c.dc.Machine(name).Clock().Skew(jump)
+		}
+	}
+	c.at(10 * time.Minute)
+	assert.Equal(t, []string{"cp-1"}, c.leaders())
+	assert.Equal(t, int32(0), *c.lease().LeaseTransitions)
+	c.dc.Machine("cp-1").Clock().Skew(time.Hour)
+	c.at(10*time.Minute + 5*time.Second)
+	c.dc.Machine("cp-1").Processes()[0].Signal(hardware.SIGKILL)
+	took := c.runUntil(func() bool { return c.holder() == "cp-2" }) - 605*time.Second
+	assert.True(t, took >= 13*time.Second && took <= 24*time.Second, "a renewTime in the future delays nobody: %s", took)
+}
+
+// Whoever looks first makes a lock anew that somebody has deleted; a leader that was late leaves.
+func TestADeletedLockHasOneLeaderInTheEnd(t *testing.T) {
+	kept := 0
+	for seed := range uint64(20) {
+		c := newContest(t, seed)
+		first := c.join("cp-1")
+		c.at(time.Second)
+		c.join("cp-2")
+		c.at(30*time.Second + time.Duration(seed)*100*time.Millisecond)
+		c.server.Remove(c.server.Get(api.Leases, "kube-system", "kube-controller-manager"))
+		c.at(50 * time.Second)
+		assert.Len(t, c.leaders(), 1)
+		assert.Equal(t, c.leaders()[0], c.holder())
+		assert.Equal(t, first.Alive(), c.holder() == "cp-1")
+		if first.Alive() {
+			kept++
+		}
+	}
+	assert.True(t, kept > 8 && kept < 20, "the leader looks every 2 s, the standby every 2 to 4.4: %d", kept)
+}
+
+func TestALeaderThatHasNotRenewedForLongIsNotHealthy(t *testing.T) {
+	c := newContest(t, 14)
+	p := c.join("cp-1")
+	c.at(30 * time.Second)
+	elector := p.View().(*LeaderElector)
+	p.Signal(hardware.SIGSTOP)
+	c.at(63 * time.Second)
+	assert.NoError(t, elector.Check())
+	c.at(66 * time.Second)
+	assert.EqualError(t, elector.Check(), "failed election to renew leadership on lease kube-controller-manager")
+}
+
+func TestDurationsThatContradictEachOther(t *testing.T) {
+	for _, tc := range []struct {
+		lease, renew, retry time.Duration
+		want                string
+	}{
+		{15, 10, 2, ""},
+		{10, 10, 2, "leaseDuration must be greater than renewDeadline"},
+		{15, 10, 9, "renewDeadline must be greater than retryPeriod*JitterFactor"},
+		{15, 10, 0, "retryPeriod must be greater than zero"},
+	} {
+		config := DefaultLeaderElection("kube-scheduler", api.ReleaseOf(api.DefaultMinor))
+		config.LeaseDuration, config.RenewDeadline = tc.lease*time.Second, tc.renew*time.Second
+		config.RetryPeriod = tc.retry * time.Second
+		if tc.want == "" {
+			assert.NoError(t, config.CheckTimes())
+		} else {
+			assert.EqualError(t, config.CheckTimes(), tc.want)
+		}
+	}
 }

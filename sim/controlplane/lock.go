@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,16 +26,51 @@ type LeaderElectionRecord struct {
 	Transitions    int
 }
 
-// resourceLock is an object that holds a LeaderElectionRecord. Requests take at most within.
+// lockState is what a lock was found to say.
+type lockState struct {
+	record  LeaderElectionRecord
+	second  LeaderElectionRecord // of a multi-lock's other object
+	written sim.EventID          // the write that made the record
+	found   bool
+}
+
+// same compares as client-go does: the records as JSON, which has whole seconds.
+func (s *lockState) same(other *lockState) bool {
+	return s.found == other.found && s.record.inSeconds() == other.record.inSeconds() &&
+		s.second.inSeconds() == other.second.inSeconds()
+}
+
+func (r LeaderElectionRecord) inSeconds() LeaderElectionRecord {
+	r.AcquireTime, r.RenewTime = r.AcquireTime.Truncate(time.Second), r.RenewTime.Truncate(time.Second)
+	return r
+}
+
+// requestLimit says how long requests may take: each of them, and all until a moment (never: no such moment).
+type requestLimit struct {
+	each time.Duration
+	end  sim.Time
+}
+
+// from returns what a request may take that is sent now; false: nothing.
+func (l requestLimit) from(now sim.Time) (time.Duration, bool) {
+	if l.end == never {
+		return l.each, true
+	}
+	left := l.end.Sub(now)
+	if l.each >= 0 {
+		left = min(left, l.each)
+	}
+	return left, left > 0
+}
+
+// resourceLock is an object that holds a LeaderElectionRecord, or two.
 type resourceLock interface {
-	// get also returns the trace event of the write that made the record.
-	get(p *sim.Proc, within time.Duration) (LeaderElectionRecord, sim.EventID, error)
-	create(p *sim.Proc, record LeaderElectionRecord, within time.Duration) error
+	get(p *sim.Proc, limit requestLimit) (lockState, error)
+	create(p *sim.Proc, record LeaderElectionRecord, limit requestLimit) error
 	// update writes over what get, create or update returned last; a conflict if it has changed since.
-	update(p *sim.Proc, record LeaderElectionRecord, within time.Duration) error
+	update(p *sim.Proc, record LeaderElectionRecord, limit requestLimit) error
 	lastWrite() sim.EventID
-	resource() *api.Resource
-	object() api.Object // the last known, else an empty one with its name
+	objects() []*objectLock
 }
 
 // unknownLeader is the holder that a multi-lock reports when its two objects disagree (resourcelock/multilock.go).
@@ -43,25 +79,40 @@ const unknownLeader = "leaderelection.k8s.io/unknown"
 // leaderAnnotation is where Endpoints and ConfigMaps keep the record (resourcelock/interface.go).
 const leaderAnnotation = "control-plane.alpha.kubernetes.io/leader"
 
-func newResourceLock(client api.Client, config LeaderElectionConfig) (resourceLock, error) {
+// CheckLock says why a release does not take a kind of lock, in client-go's words.
+func (c *LeaderElectionConfig) CheckLock() error {
+	annotated := c.ResourceLock == "endpoints" || c.ResourceLock == "configmaps"
+	multi := c.ResourceLock == "endpointsleases" || c.ResourceLock == "configmapsleases"
+	switch {
+	case !c.Enabled:
+		return nil
+	case c.OnlyLeaseLocks && c.ResourceLock != "leases":
+		return errors.New(`resourceLock value must be "leases"`)
+	case annotated && !c.AnnotationLocks:
+		return fmt.Errorf("%s lock is removed, migrate to %[1]sleases", c.ResourceLock)
+	case annotated, multi && c.MultiLocks, c.ResourceLock == "leases" && c.LeaseLocks:
+		return nil
+	}
+	return fmt.Errorf("Invalid lock-type %s", c.ResourceLock) //nolint:staticcheck // client-go's text
+}
+
+func newResourceLock(client api.Client, config *LeaderElectionConfig, identity string) (resourceLock, error) {
 	key := api.Key{Namespace: config.Namespace, Name: config.Name}
 	leases := &objectLock{client: client, key: key, of: api.Leases, read: leaseRecord, write: writeLease}
 	annotated := func(r *api.Resource) *objectLock {
 		return &objectLock{client: client, key: key, of: r, read: annotationRecord, write: writeAnnotation}
 	}
 	switch config.ResourceLock {
-	case "leases":
-		return leases, nil
 	case "endpoints":
-		return annotated(api.Endpoints), nil
+		return annotated(api.Endpoints), config.CheckLock()
 	case "configmaps":
-		return annotated(api.ConfigMaps), nil
+		return annotated(api.ConfigMaps), config.CheckLock()
 	case "endpointsleases":
-		return &multiLock{annotated(api.Endpoints), leases}, nil
+		return &multiLock{annotated(api.Endpoints), leases, identity}, config.CheckLock()
 	case "configmapsleases":
-		return &multiLock{annotated(api.ConfigMaps), leases}, nil
+		return &multiLock{annotated(api.ConfigMaps), leases, identity}, config.CheckLock()
 	}
-	return leases, fmt.Errorf("invalid lock-type %s", config.ResourceLock)
+	return leases, config.CheckLock()
 }
 
 // objectLock keeps the record in one object.
@@ -74,8 +125,9 @@ type objectLock struct {
 	last   api.Object
 }
 
-func (l *objectLock) resource() *api.Resource { return l.of }
+func (l *objectLock) objects() []*objectLock { return []*objectLock{l} }
 
+// object returns the last known, else an empty one with its name.
 func (l *objectLock) object() api.Object {
 	if l.last != nil {
 		return l.last
@@ -97,40 +149,50 @@ func (l *objectLock) lastWrite() sim.EventID {
 	return api.CauseOf(l.client.Scope().Kernel(), l.last)
 }
 
-func (l *objectLock) get(p *sim.Proc, within time.Duration) (LeaderElectionRecord, sim.EventID, error) {
-	answer, err := l.client.Do(p, &api.Request{Verb: api.Get, Resource: l.of, Namespace: l.key.Namespace, Name: l.key.Name,
-		Within: within})
+func (l *objectLock) get(p *sim.Proc, limit requestLimit) (lockState, error) {
+	object, err := l.do(p, api.Get, nil, limit)
 	if err != nil {
-		return LeaderElectionRecord{}, 0, err
+		return lockState{}, err
 	}
-	l.last = answer.Object
-	return l.read(l.last), l.lastWrite(), nil
+	l.last = object
+	return lockState{record: l.read(l.last), written: l.lastWrite(), found: true}, nil
 }
 
-func (l *objectLock) create(p *sim.Proc, record LeaderElectionRecord, within time.Duration) error {
+func (l *objectLock) create(p *sim.Proc, record LeaderElectionRecord, limit requestLimit) error {
 	object := l.empty()
 	l.write(object, record)
-	return l.send(p, api.Create, object, within)
+	return l.send(p, api.Create, object, limit)
 }
 
-func (l *objectLock) update(p *sim.Proc, record LeaderElectionRecord, within time.Duration) error {
+func (l *objectLock) update(p *sim.Proc, record LeaderElectionRecord, limit requestLimit) error {
 	if l.last == nil {
 		return fmt.Errorf("%s not initialized, call get or create first", l.of.Singular)
 	}
 	object, ok := l.last.DeepCopyObject().(api.Object)
 	sim.Assert(ok, "a copy of %s is a %T", l.key, object)
 	l.write(object, record)
-	return l.send(p, api.Update, object, within)
+	return l.send(p, api.Update, object, limit)
 }
 
-func (l *objectLock) send(p *sim.Proc, verb api.Verb, object api.Object, within time.Duration) error {
+func (l *objectLock) send(p *sim.Proc, verb api.Verb, object api.Object, limit requestLimit) error {
+	answer, err := l.do(p, verb, object, limit)
+	if err == nil {
+		l.last = answer
+	}
+	return err
+}
+
+func (l *objectLock) do(p *sim.Proc, verb api.Verb, object api.Object, limit requestLimit) (api.Object, error) {
+	within, ok := limit.from(p.Now())
+	if !ok {
+		return nil, sim.ErrTimeout
+	}
 	answer, err := l.client.Do(p, &api.Request{Verb: verb, Resource: l.of, Namespace: l.key.Namespace, Name: l.key.Name,
 		Object: object, Within: within})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	l.last = answer.Object
-	return nil
+	return answer.Object, nil
 }
 
 func leaseRecord(object api.Object) LeaderElectionRecord {
@@ -155,6 +217,14 @@ func leaseRecord(object api.Object) LeaderElectionRecord {
 		}
 	}
 	return record
+}
+
+// LockHolder returns the holder that a lock's object names, "" nobody.
+func LockHolder(object api.Object) string {
+	if _, ok := object.(*coordinationv1.Lease); ok {
+		return leaseRecord(object).HolderIdentity
+	}
+	return annotationRecord(object).HolderIdentity
 }
 
 func writeLease(object api.Object, record LeaderElectionRecord) {
@@ -205,45 +275,48 @@ func writeAnnotation(object api.Object, record LeaderElectionRecord) {
 	}
 }
 
-// multiLock writes the record to two objects, so that components of two releases can compete (v1.17 to v1.19).
-type multiLock struct{ primary, secondary *objectLock }
-
-func (l *multiLock) resource() *api.Resource { return l.primary.of }
-func (l *multiLock) object() api.Object      { return l.primary.object() }
-func (l *multiLock) lastWrite() sim.EventID  { return l.primary.lastWrite() }
-
-func (l *multiLock) get(p *sim.Proc, within time.Duration) (LeaderElectionRecord, sim.EventID, error) {
-	primary, written, err := l.primary.get(p, within)
-	if err != nil {
-		return primary, written, err
-	}
-	secondary, _, err := l.secondary.get(p, within)
-	if apierrors.IsNotFound(err) {
-		return primary, written, nil // held by a client of an older release
-	}
-	if err != nil {
-		return primary, written, err
-	}
-	if primary.HolderIdentity != secondary.HolderIdentity {
-		primary.HolderIdentity = unknownLeader
-	}
-	return primary, written, nil
+// multiLock writes the record to two objects, so that components of two releases can compete (v1.17 to v1.26).
+type multiLock struct {
+	primary, secondary *objectLock
+	identity           string // of who competes
 }
 
-func (l *multiLock) create(p *sim.Proc, record LeaderElectionRecord, within time.Duration) error {
-	err := l.primary.create(p, record, within)
+func (l *multiLock) objects() []*objectLock { return []*objectLock{l.primary, l.secondary} }
+func (l *multiLock) lastWrite() sim.EventID { return l.primary.lastWrite() }
+
+func (l *multiLock) get(p *sim.Proc, limit requestLimit) (lockState, error) {
+	state, err := l.primary.get(p, limit)
+	if err != nil {
+		return state, err
+	}
+	secondary, err := l.secondary.get(p, limit)
+	if apierrors.IsNotFound(err) && state.record.HolderIdentity != l.identity {
+		return state, nil // held by a client of an older release
+	}
+	if err != nil {
+		return state, err
+	}
+	state.second = secondary.record
+	if state.record.HolderIdentity != secondary.record.HolderIdentity {
+		state.record.HolderIdentity = unknownLeader
+	}
+	return state, nil
+}
+
+func (l *multiLock) create(p *sim.Proc, record LeaderElectionRecord, limit requestLimit) error {
+	err := l.primary.create(p, record, limit)
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	return l.secondary.create(p, record, within)
+	return l.secondary.create(p, record, limit)
 }
 
-func (l *multiLock) update(p *sim.Proc, record LeaderElectionRecord, within time.Duration) error {
-	if err := l.primary.update(p, record, within); err != nil {
+func (l *multiLock) update(p *sim.Proc, record LeaderElectionRecord, limit requestLimit) error {
+	if err := l.primary.update(p, record, limit); err != nil {
 		return err
 	}
-	if _, _, err := l.secondary.get(p, within); apierrors.IsNotFound(err) {
-		return l.secondary.create(p, record, within)
+	if _, err := l.secondary.get(p, limit); apierrors.IsNotFound(err) {
+		return l.secondary.create(p, record, limit)
 	}
-	return l.secondary.update(p, record, within)
+	return l.secondary.update(p, record, limit)
 }

@@ -57,6 +57,8 @@ type Recorder struct {
 	order     []uint64              // the hashes, oldest first
 	spam      map[uint64]sim.Time   // by hash of the object
 	now       func() time.Time
+	stamped   int64 // the clock at the last event
+	after     int64 // how many were made at that same moment before it
 }
 
 // eventKey is what makes two events one with a count. A cluster's recorders remember many thousands of them, so they
@@ -132,11 +134,16 @@ func (r *Recorder) Record(e Event) sim.EventID {
 		trace.Message = e.Message
 	}
 	id := r.client.Scope().Emit(trace)
+	r.Write(e, id)
+	return id
+}
+
+// Write queues the event object alone, caused by a trace event. The current cause stays.
+func (r *Recorder) Write(e Event, cause sim.EventID) {
 	kernel := r.client.Scope().Kernel()
 	before := kernel.Cause()
-	r.enqueue(&e, id)
+	r.enqueue(&e, cause)
 	kernel.Because(before)
-	return id
 }
 
 func (r *Recorder) enqueue(e *Event, cause sim.EventID) {
@@ -149,7 +156,7 @@ func (r *Recorder) enqueue(e *Event, cause sim.EventID) {
 		return
 	}
 	now := r.now()
-	known := r.remember(key.hash(), now.UnixNano())
+	known := r.remember(key.hash(), r.stamp(now.UnixNano()))
 	pending := &pendingEvent{eventKey: key, knownEvent: known, version: e.Object.GetResourceVersion(),
 		stamp: metav1.NewTime(now.Truncate(time.Second)), patch: known.count > 1, cause: cause}
 	if r.queued++; r.queued > 1 {
@@ -158,6 +165,16 @@ func (r *Recorder) enqueue(e *Event, cause sim.EventID) {
 	}
 	r.first, r.last = pending, pending
 	r.send()
+}
+
+// stamp returns the time that goes into an event's name. No two events of a real component come at the same nanosecond.
+func (r *Recorder) stamp(nano int64) int64 {
+	if nano != r.stamped {
+		r.stamped, r.after = nano, 0
+	} else {
+		r.after++
+	}
+	return nano + r.after
 }
 
 // remember counts an event and returns what is known of it.

@@ -33,6 +33,7 @@ const (
 	DaemonSets
 	Services
 	EndpointSlices
+	Endpoints
 	Leases
 	PodDisruptionBudgets
 	ConfigMaps
@@ -64,6 +65,8 @@ func InputOf(plural string) (input Input, ok bool) {
 		return Services, true
 	case "endpointslices":
 		return EndpointSlices, true
+	case "endpoints":
+		return Endpoints, true
 	case "leases":
 		return Leases, true
 	case "poddisruptionbudgets":

@@ -60,8 +60,16 @@ type View struct {
 	Alone   bool                        // its controllers run without leader election
 }
 
-// IsLeader reports whether the process believes that it holds the lock; true without leader election.
-func (v *View) IsLeader() bool { return v.Alone || v.Elector != nil && v.Elector.IsLeader() }
+// IsLeader reports whether the process's controllers run: it believes that it leads, or does not care.
+func (v *View) IsLeader() bool { return v.Alone || v.Elector != nil && v.Elector.Leading() }
+
+// health is what /healthz depends on.
+func (v *View) health() error {
+	if v.Elector == nil {
+		return nil
+	}
+	return v.Elector.Check()
+}
 
 // Main is the program kube-controller-manager of a release (v1.36); argv has no program name.
 func Main(p *hardware.Process, argv []string, version string) {
@@ -78,17 +86,24 @@ func Main(p *hardware.Process, argv []string, version string) {
 	if err == nil {
 		err = options.RateLimit.Check()
 	}
+	if err == nil && release.OnlyLeaseLocks {
+		err = options.LeaderElection.CheckLock()
+	}
 	if err != nil {
 		p.Exit(1, err.Error())
 		return
 	}
 	config.UserAgent = "kube-controller-manager/" + release.Version()
-	health := controlplane.ListenHealth(p, options.SecurePort, func() error { return nil })
+	run := &View{}
+	check := func() error { return nil }
+	if release.ElectionCheck {
+		check = run.health
+	}
+	health := controlplane.ListenHealth(p, options.SecurePort, check)
 	health.Listen(p, options.InsecurePort)
 	if !p.Alive() {
 		return
 	}
-	run := &View{}
 	p.Publish(run)
 	p.Go("kube-controller-manager", func(proc *sim.Proc) {
 		client := controlplane.NewClient(p, config)
@@ -123,24 +138,26 @@ func clientConfig(p *hardware.Process, o *Options) (controlplane.ClientConfig, e
 
 // start competes for the lock and runs the controllers while it is held; losing it ends the process.
 func start(p *sim.Proc, m *manager, view *View) {
-	if !m.options.LeaderElect {
+	election := &m.options.LeaderElection
+	if !election.Enabled {
 		view.Alone = true
+		m.process.Changed()
 		m.runControllers(p)
 		return
 	}
+	if err := election.CheckLock(); err != nil {
+		m.process.Exit(255, "error creating lock: "+err.Error()) // klog.Fatalf
+		return
+	}
 	// The lock's client shares the connection of the others, but not their rate limit, which it never comes near.
-	elector, err := controlplane.NewLeaderElector(m.process, m.client, m.options.LeaderElection)
+	elector, err := controlplane.NewLeaderElector(m.process, m.client, *election)
 	if err != nil {
-		m.process.Exit(1, "error creating lock: "+err.Error())
+		m.process.Exit(2, "panic: "+err.Error()) // leaderelection.RunOrDie
 		return
 	}
 	view.Elector = elector
 	elector.Run(p, m.runControllers)
-	why := "leaderelection lost/stopped" // v1.36
-	if m.release.Minor < 36 {
-		why = "leaderelection lost"
-	}
-	m.process.Exit(1, why)
+	m.process.Exit(m.release.ManagerLostExit.Code, m.release.ManagerLostExit.Why)
 }
 
 func newManager(p *hardware.Process, client api.Client, release *api.Release, options *Options) *manager {

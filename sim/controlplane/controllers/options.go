@@ -16,7 +16,6 @@ type Options struct {
 	AuthenticationKubeconfig string
 	SecurePort               int
 	InsecurePort             int // of releases that have it; 0: none
-	LeaderElect              bool
 	LeaderElection           controlplane.LeaderElectionConfig
 	RateLimit                controlplane.RateLimit // of each controller's client
 
@@ -62,10 +61,9 @@ func (v *perMillion) Set(text string) error {
 
 // newOptions returns the defaults of a release.
 func newOptions(release *api.Release) *Options {
-	o := &Options{
+	return &Options{
 		SecurePort:     10257, // pkg/cluster/ports KubeControllerManagerPort
-		LeaderElect:    true,
-		LeaderElection: controlplane.DefaultLeaderElection("kube-controller-manager"),
+		LeaderElection: controlplane.DefaultLeaderElection("kube-controller-manager", release),
 		// pkg/controller/apis/config/v1alpha1/defaults.go: 20, 30, the same in every release
 		RateLimit: controlplane.RateLimit{QPS: 20_000, Burst: 30},
 		// cloud-provider config/v1alpha1/defaults.go: 5s
@@ -83,9 +81,6 @@ func newOptions(release *api.Release) *Options {
 		ConcurrentDaemonSetSyncs: 2, ConcurrentStatefulSetSyncs: 5, ConcurrentJobSyncs: 5, ConcurrentGCSyncs: 20,
 		ConcurrentNamespaceSyncs: 10, ConcurrentServiceEndpointSyncs: 5, MaxEndpointsPerSlice: 100,
 	}
-	o.LeaderElection.ResourceLock = string(release.LeaderElectLock)
-	o.LeaderElection.FastPath = release.LeaderElectFastPath
-	return o
 }
 
 // flags binds the options to the release's flags. Feature gates change the release itself.
@@ -98,7 +93,7 @@ func (o *Options) flags(release *api.Release) *controlplane.Flags {
 	if release.HasFlag("kube-controller-manager", "port") {
 		f.IntVar(&o.InsecurePort, "port", 10252, "") // K@1.16:pkg/master/ports InsecureKubeControllerManagerPort
 	}
-	controlplane.AddLeaderElectionFlags(f, &o.LeaderElect, &o.LeaderElection)
+	controlplane.AddLeaderElectionFlags(f, release, "kube-controller-manager", &o.LeaderElection)
 	f.Var(&o.RateLimit.QPS, "kube-api-qps", "")
 	f.IntVar(&o.RateLimit.Burst, "kube-api-burst", o.RateLimit.Burst, "")
 	f.DurationVar(&o.NodeMonitorPeriod, "node-monitor-period", o.NodeMonitorPeriod, "")

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
 
 	"ksim/sim"
@@ -29,7 +31,6 @@ type flags struct {
 	kubeconfig, master, authentication, config string
 	port                                       int
 	insecurePort                               int // of releases that have it; 0: none
-	leaderElect                                bool
 	leaderElection                             controlplane.LeaderElectionConfig
 }
 
@@ -39,8 +40,8 @@ type View struct {
 	Scheduler *Scheduler
 }
 
-// IsLeader reports whether the process believes that it holds the lock; true without leader election.
-func (v *View) IsLeader() bool { return v.Elector == nil || v.Elector.IsLeader() }
+// IsLeader reports whether the process schedules: it believes that it leads, or does not care.
+func (v *View) IsLeader() bool { return v.Elector == nil || v.Elector.Leading() }
 
 // Pending returns how many pods wait: to be tried, for a back-off to end, for something to change.
 func (v *View) Pending() (active, backoff, unschedulable int) { return v.Scheduler.queue.Len() }
@@ -51,11 +52,9 @@ func Flags(release *api.Release) (modelled, accepted []string) {
 }
 
 func newFlags(release *api.Release) *flags {
-	f := &flags{Options: defaultOptions(fwk.FeaturesOf(release)), port: securePort, leaderElect: true,
-		leaderElection: controlplane.DefaultLeaderElection("kube-scheduler")}
-	f.leaderElection.ResourceLock = string(release.LeaderElectLock)
-	f.leaderElection.FastPath = release.LeaderElectFastPath
-	f.leaderElection.ReleaseOnCancel = release.SchedulerReleasesLock
+	f := &flags{Options: defaultOptions(fwk.FeaturesOf(release)), port: securePort,
+		leaderElection: controlplane.DefaultLeaderElection("kube-scheduler", release)}
+	f.leaderElection.ReleaseOnCancel = release.SchedulerTermExits
 	f.leaderElection.Reporter = defaultSchedulerName
 	return f
 }
@@ -77,7 +76,11 @@ func (f *flags) set(release *api.Release) *controlplane.Flags {
 		set.DurationVar(&f.PodMaxInUnschedulablePods, "pod-max-in-unschedulable-pods-duration",
 			f.PodMaxInUnschedulablePods, "")
 	}
-	controlplane.AddLeaderElectionFlags(set, &f.leaderElect, &f.leaderElection)
+	controlplane.AddLeaderElectionFlags(set, release, "kube-scheduler", &f.leaderElection)
+	if release.HasFlag("kube-scheduler", "lock-object-name") {
+		set.StringVar(&f.leaderElection.Name, "lock-object-name", f.leaderElection.Name, "")
+		set.StringVar(&f.leaderElection.Namespace, "lock-object-namespace", f.leaderElection.Namespace, "")
+	}
 	set.AcceptSwitches("authentication-skip-lookup", "authentication-tolerate-lookup-failure", "contention-profiling",
 		"profiling", "permit-address-sharing", "permit-port-sharing", "disable-http2-serving")
 	set.Accept("allow-metric-labels", "allow-metric-labels-manifest", "authentication-token-webhook-cache-ttl",
@@ -97,9 +100,8 @@ func (f *flags) set(release *api.Release) *controlplane.Flags {
 		set.AcceptSwitches("logtostderr", "alsologtostderr", "add-dir-header", "skip-headers", "skip-log-headers",
 			"one-output", "use-legacy-policy-config")
 		set.Accept("algorithm-provider", "policy-config-file", "policy-configmap",
-			"policy-configmap-namespace", "scheduler-name", "hard-pod-affinity-symmetric-weight", "lock-object-name",
-			"lock-object-namespace", "log-backtrace-at", "log-dir", "log-file", "log-file-max-size", "stderrthreshold",
-			"experimental-logging-sanitization")
+			"policy-configmap-namespace", "scheduler-name", "hard-pod-affinity-symmetric-weight", "log-backtrace-at",
+			"log-dir", "log-file", "log-file-max-size", "stderrthreshold", "experimental-logging-sanitization")
 	}
 	return set
 }
@@ -119,6 +121,9 @@ func Main(p *hardware.Process, argv []string, version string) {
 	if err == nil {
 		err = f.RateLimit.Check()
 	}
+	if err == nil {
+		err = f.checkElection()
+	}
 	if err != nil {
 		p.Exit(1, err.Error())
 		return
@@ -132,7 +137,7 @@ func Main(p *hardware.Process, argv []string, version string) {
 	client := controlplane.NewClient(p, config)
 	f.Host = p.Machine().Name
 	view := &View{Scheduler: New(client, release, f.Options, p.Machine().Clock().Now)}
-	if f.leaderElect {
+	if f.leaderElection.Enabled {
 		if view.Elector, err = controlplane.NewLeaderElector(p, client, f.leaderElection); err != nil {
 			p.Exit(1, "couldn't create leader elector: "+err.Error())
 			return
@@ -140,7 +145,12 @@ func Main(p *hardware.Process, argv []string, version string) {
 	}
 	p.Publish(view)
 	run := p.Scope().Child("run")
-	p.OnTerm(func() { terminate(p, run, view, f.leaderElection.ReleaseOnCancel) })
+	if release.SchedulerTermExits {
+		p.OnTerm(func() {
+			p.OnTerm(func() { p.Exit(1, "second signal") }) // apiserver pkg/server/signal.go
+			terminate(p, run, view)
+		})
+	}
 	run.Go("kube-scheduler", func(proc *sim.Proc) {
 		if f.authentication != "" {
 			_ = controlplane.LookUpAuthentication(proc, client) // tolerated: callers are anonymous then
@@ -151,19 +161,43 @@ func Main(p *hardware.Process, argv []string, version string) {
 			view.Scheduler.Run(proc)
 		}
 		view.Elector.Run(proc, view.Scheduler.Run)
-		p.Exit(1, "Leaderelection lost")
+		p.Exit(release.SchedulerLostExit.Code, release.SchedulerLostExit.Why)
 	})
 }
 
-// terminate ends the program on SIGTERM. From v1.22 on it gives the lock back first, so that nobody has to wait for it.
-func terminate(p *hardware.Process, run *sim.Scope, view *View, release bool) {
+// checkElection looks at what leader election needs before anything is started.
+func (f *flags) checkElection() error {
+	c := &f.leaderElection
+	path := field.NewPath("leaderElection")
+	var all field.ErrorList
+	if c.Enabled && c.LeaseDuration <= c.RenewDeadline { // component-base/config/validation
+		all = append(all, field.Invalid(path.Child("leaseDuration"), metav1.Duration{Duration: c.RenewDeadline},
+			"must be greater than `RenewDeadline`"))
+	}
+	err := c.CheckLock()
+	if err != nil && c.OnlyLeaseLocks {
+		all = append(all, field.Invalid(path.Child("resourceLock"), c.ResourceLock, err.Error()))
+	}
+	if len(all) == 0 && err != nil {
+		return fmt.Errorf("couldn't create resource lock: %w", err)
+	}
+	if len(all) > 0 {
+		return all.ToAggregate()
+	}
+	return nil
+}
+
+// terminate ends the program on SIGTERM. A leader stops scheduling and gives its lock back first, so that nobody has to
+// wait for it.
+func terminate(p *hardware.Process, run *sim.Scope, view *View) {
 	run.Kill("SIGTERM")
 	switch {
-	case !release:
-		p.Exit(1, "leaderelection lost")
-	case view.Elector == nil || !view.Elector.IsLeader():
+	case view.Elector == nil:
+		p.Exit(1, "finished without leader elect")
+	case !view.Elector.Leading():
 		p.Exit(0, "Requested to terminate, exiting")
 	default:
+		view.Elector.Stopped()
 		p.Go("release lock", func(proc *sim.Proc) {
 			view.Elector.Release(proc)
 			p.Exit(0, "Requested to terminate, exiting")
@@ -230,7 +264,7 @@ func (f *flags) readConfiguration(p *hardware.Process) error {
 		f.kubeconfig = c.ClientConnection.Kubeconfig
 	}
 	if c.LeaderElection.LeaderElect != nil {
-		f.leaderElect = *c.LeaderElection.LeaderElect
+		f.leaderElection.Enabled = *c.LeaderElection.LeaderElect
 	}
 	if c.PercentageOfNodesToScore != nil {
 		f.PercentageOfNodesToScore = *c.PercentageOfNodesToScore

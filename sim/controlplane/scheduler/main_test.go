@@ -113,8 +113,33 @@ func TestSIGTERMBeforeV122KeepsTheLease(t *testing.T) {
 	c.run(5 * time.Second)
 	p.Signal(hardware.SIGTERM)
 	c.run(time.Second)
-	assert.Equal(t, 1, ended.Code)
+	assert.Equal(t, 143, ended.Code, "it does not handle the signal")
 	assert.NotEmpty(t, c.holder())
+}
+
+// apiserver pkg/server/signal.go: the second signal exits directly.
+func TestASecondSIGTERMEndsTheReleaseOfTheLease(t *testing.T) {
+	c := newControl(t, 1, "cp-1")
+	p, ended := c.start("cp-1", "v1.36")
+	c.run(5 * time.Second)
+	c.server.Hang = func(*api.Request) bool { return true }
+	p.Signal(hardware.SIGTERM)
+	c.run(time.Second)
+	require.True(t, p.Alive(), "it tries to release for 5 s")
+	p.Signal(hardware.SIGTERM)
+	c.run(time.Second)
+	assert.Equal(t, 1, ended.Code)
+}
+
+// K@1.36:cmd/kube-scheduler/app/server.go Run: an error after the scheduler has run is what it returns.
+func TestSIGTERMWithoutLeaderElectionIsAnError(t *testing.T) {
+	c := newControl(t, 1, "cp-1")
+	p, ended := c.start("cp-1", "v1.36", "--leader-elect=false")
+	c.run(5 * time.Second)
+	require.True(t, leads(p))
+	p.Signal(hardware.SIGTERM)
+	c.run(time.Second)
+	assert.Equal(t, hardware.ExitStatus{Code: 1, Why: "finished without leader elect"}, *ended)
 }
 
 func TestKilledSchedulersLeaseMustExpire(t *testing.T) {

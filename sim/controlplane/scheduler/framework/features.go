@@ -15,9 +15,6 @@ type Features struct {
 	FilterFeatures
 	ScoreFeatures
 	PreemptionFeatures
-
-	// ReleaseOnCancel releases the lease on SIGTERM (1.22).
-	ReleaseOnCancel bool
 }
 
 // QueueFeatures are about when a pod that was refused is tried again.
@@ -155,8 +152,7 @@ type PreemptionFeatures struct {
 func FeaturesOf(release *api.Release) *Features {
 	minor := release.Minor
 	return &Features{Minor: minor, QueueFeatures: queueFeatures(release), FilterFeatures: filterFeatures(minor),
-		ScoreFeatures: scoreFeatures(release), PreemptionFeatures: preemptionFeatures(release),
-		ReleaseOnCancel: release.SchedulerReleasesLock}
+		ScoreFeatures: scoreFeatures(release), PreemptionFeatures: preemptionFeatures(release)}
 }
 
 func queueFeatures(release *api.Release) QueueFeatures {
