@@ -234,7 +234,11 @@ func (m *manifestChecker) validate(res *api.Resource, obj api.Object) {
 	}
 	api.PrepareForCreate(obj)
 	api.SetDefaults(obj)
-	for _, e := range api.Validate(obj) {
+	errs := api.Validate(obj)
+	if len(errs) == 0 {
+		errs = api.ValidateMeta(res, obj)
+	}
+	for _, e := range errs {
 		node := m.root.Find(e.Field)
 		if node == nil {
 			node = m.root

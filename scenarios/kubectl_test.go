@@ -29,6 +29,44 @@ files:
     field.yaml: "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: bad}\nspec: {replicaCount: 2}\n"
     kind.yaml: "apiVersion: example.com/v1\nkind: Nonsense\nmetadata: {name: x}\n"
     nothing.yaml: "metadata: {name: x}\n"
+    stored.yaml: |
+      apiVersion: v1
+      kind: List
+      items:
+      - {apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: r}}
+      - apiVersion: rbac.authorization.k8s.io/v1
+        kind: ClusterRoleBinding
+        metadata: {name: b}
+        roleRef: {kind: ClusterRole, name: view}
+        subjects: [{kind: User, name: jane}, {kind: ServiceAccount, name: s, namespace: ns}]
+      - apiVersion: batch/v1
+        kind: CronJob
+        metadata: {name: c}
+        spec:
+          schedule: "0 3 * * *"
+          jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}
+      - apiVersion: networking.k8s.io/v1
+        kind: Ingress
+        metadata: {name: i}
+        spec: {rules: [{host: example.com}], tls: [{hosts: [example.com]}]}
+      - apiVersion: v1
+        kind: PersistentVolumeClaim
+        metadata: {name: data}
+        spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}, storageClassName: fast}
+      - {apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: fast}, provisioner: example.com/disk}
+      - apiVersion: autoscaling/v2
+        kind: HorizontalPodAutoscaler
+        metadata: {name: app}
+        spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: app}}
+      - {apiVersion: networking.k8s.io/v1, kind: IPAddress, metadata: {name: 10.96.0.9}}
+    mixed.yaml: |
+      {apiVersion: example.com/v1, kind: Nonsense, metadata: {name: x}}
+      ---
+      {apiVersion: v1, kind: ConfigMap, metadata: {name: mixed}}
+      ---
+      {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: p}}
+      ---
+      {apiVersion: v1, kind: ConfigMap, metadata: {generateName: g-}}
 steps:
 `
 
@@ -93,6 +131,32 @@ func TestKubectlSaysWhatKubectlSays(t *testing.T) {
 		{"kubectl delete pod nosuch", "Error from server (NotFound): pods \"nosuch\" not found\n"},
 		{"kubectl delete pod", "error: resource(s) were provided, but no name was specified\n"},
 		{"kubectl delete cm cm -o name", "configmap/cm\n"},
+		{"kubectl apply -f stored.yaml", "role.rbac.authorization.k8s.io/r created\n" +
+			"clusterrolebinding.rbac.authorization.k8s.io/b created\ncronjob.batch/c created\n" +
+			"ingress.networking.k8s.io/i created\npersistentvolumeclaim/data created\n" +
+			"storageclass.storage.k8s.io/fast created\nhorizontalpodautoscaler.autoscaling/app created\n" +
+			"ipaddress.networking.k8s.io/10.96.0.9 created\n"},
+		{"kubectl get clusterrolebindings -o wide", "NAME ROLE AGE USERS GROUPS SERVICEACCOUNTS\n" +
+			"b ClusterRole/view AGE jane ns/s\n"},
+		{"kubectl get cj", "NAME SCHEDULE TIMEZONE SUSPEND ACTIVE LAST SCHEDULE AGE\nc 0 3 * * * <none> False 0 <none> AGE\n"},
+		{"kubectl get ing", "NAME CLASS HOSTS ADDRESS PORTS AGE\ni <none> example.com 80, 443 AGE\n"},
+		{"kubectl get pvc", "NAME STATUS VOLUME CAPACITY ACCESS MODES STORAGECLASS VOLUMEATTRIBUTESCLASS AGE\n" +
+			"data Pending fast <unset> AGE\n"},
+		{"kubectl get sc", "NAME PROVISIONER RECLAIMPOLICY VOLUMEBINDINGMODE ALLOWVOLUMEEXPANSION AGE\n" +
+			"fast example.com/disk Delete Immediate false AGE\n"},
+		{"kubectl get hpa", "NAME REFERENCE TARGETS MINPODS MAXPODS REPLICAS AGE\n" +
+			"app Deployment/app cpu: <unknown>/80% 1 3 0 AGE\n"},
+		{"kubectl get ip", "NAME PARENTREF AGE\n10.96.0.1 services/default/kubernetes AGE\n10.96.0.9 <none> AGE\n"},
+		{"kubectl get deployments.extensions", "error: the server doesn't have a resource type \"deployments\"\n"},
+		{"kubectl get psp", "error: the server doesn't have a resource type \"psp\"\n"},
+		{"kubectl apply -f stored.yaml | grep -v unchanged", "clusterrolebinding.rbac.authorization.k8s.io/b configured\n"},
+		{
+			"kubectl apply -f mixed.yaml",
+			"configmap/mixed created\nresource mapping not found for name: \"x\" namespace: \"\" from \"mixed.yaml\": no " +
+				"matches for kind \"Nonsense\" in version \"example.com/v1\"\nensure CRDs are installed first\n" +
+				"The PersistentVolumeClaim \"p\" is invalid: \n* spec.accessModes: Required value: at least 1 access mode " +
+				"is required\n* spec.resources[storage]: Required value\nfrom g-: cannot use generate name with apply\n",
+		},
 		{
 			"kubectl get pods --server https://cp-1:6444",
 			"The connection to the server cp-1:6444 was refused - did you specify the right " +

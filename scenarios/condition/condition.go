@@ -107,7 +107,7 @@ func (c *Condition) uses(name string) {
 	if name == "t" {
 		c.Clock = true
 	}
-	for _, v := range variables() {
+	for _, v := range vocabulary {
 		if v.name == name {
 			c.look(v.input)
 		}
@@ -295,7 +295,7 @@ func (l *Language) suggestion(message string) string {
 			"contains",
 			"matches",
 		}
-		for _, v := range variables() {
+		for _, v := range vocabulary {
 			known = append(known, v.name)
 		}
 		if hint := source.Suggest(name, known); hint != "" {

@@ -2,6 +2,7 @@ package condition
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -14,7 +15,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"ksim/sim/api"
 	"ksim/sim/cluster/truth"
 )
 
@@ -28,8 +31,11 @@ type variable struct {
 	plural string // of the resource that it shows
 }
 
+// vocabulary is all names that conditions may use.
+var vocabulary = variables()
+
 func variables() []variable {
-	return []variable{
+	known := []variable{
 		{name: "pods", input: truth.Pods, typ: reflect.TypeFor[corev1.Pod](), plural: "pods"},
 		{name: "nodes", input: truth.Nodes, typ: reflect.TypeFor[corev1.Node](), byKey: true, plural: "nodes"},
 		{name: "deployments", input: truth.Deployments, typ: reflect.TypeFor[appsv1.Deployment](), plural: "deployments"},
@@ -49,6 +55,21 @@ func variables() []variable {
 		{name: "api", input: truth.APIReadyState, typ: reflect.TypeFor[apiView](), single: true},
 		{name: "traffic", input: truth.Traffic, typ: reflect.TypeFor[TrafficView](), byKey: true},
 	}
+	return append(known, others(known)...)
+}
+
+// others are the lists of all other objects, by the plurals of their resources: jobs, secrets, cronjobs. Objects
+// without a Go type are not among them.
+func others(known []variable) []variable {
+	var more []variable
+	for _, res := range api.Resources() {
+		shown := slices.ContainsFunc(known, func(v variable) bool { return v.plural == res.Plural })
+		typ := reflect.TypeOf(res.New()).Elem()
+		if !shown && typ != reflect.TypeFor[unstructured.Unstructured]() {
+			more = append(more, variable{name: res.Plural, input: truth.InputOf(res.Plural), typ: typ, plural: res.Plural})
+		}
+	}
+	return more
 }
 
 // functionInputs says what the functions look at besides their receiver.
@@ -97,7 +118,7 @@ func New(names Names) *Language {
 		types.StringType)
 	options := []cel.EnvOption{cel.EnableMacroCallTracking(), cel.CustomTypeProvider(r), cel.CustomTypeAdapter(r),
 		cel.Variable("t", cel.DurationType), cel.Variable(observerName, r.structOf(reflect.TypeFor[Observer]()).cel)}
-	for _, v := range variables() {
+	for _, v := range vocabulary {
 		options = append(options, cel.Variable(v.name, r.variableType(v)))
 	}
 	env, err := cel.NewEnv(append(options, r.functions()...)...)

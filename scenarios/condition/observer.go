@@ -39,7 +39,7 @@ func (l *Language) Bind(o *Observer) *Observer {
 	o.language = l
 	o.self = &object{l.registry, l.registry.structOf(reflect.TypeFor[Observer]()), reflect.ValueOf(o).Elem()}
 	o.inputs = map[string]*cached{}
-	for _, v := range variables() {
+	for _, v := range vocabulary {
 		o.inputs[v.name] = &cached{variable: v}
 		if v.plural != "" {
 			o.inputs[v.name].resource = api.ResourceFor(v.plural)

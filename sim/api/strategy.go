@@ -43,7 +43,7 @@ func BeforeCreate(r *Resource, obj Object, o CreateOptions) error {
 	if errs := Validate(obj); len(errs) > 0 {
 		return Invalid(r, obj.GetName(), errs)
 	}
-	if errs := validation.Meta(obj, r.Namespaced); len(errs) > 0 {
+	if errs := ValidateMeta(r, obj); len(errs) > 0 {
 		return Invalid(r, obj.GetName(), errs)
 	}
 	canonicalize(obj)
@@ -95,6 +95,9 @@ func BeforeUpdate(r *Resource, obj, old Object, subresource string) error {
 
 // Validate checks an object that is to be created, after PrepareForCreate.
 func Validate(obj Object) field.ErrorList { return validation.Create(obj) }
+
+// ValidateMeta checks what the metadata of every resource must have.
+func ValidateMeta(r *Resource, obj Object) field.ErrorList { return validation.Meta(obj, r.Namespaced) }
 
 // ValidateUpdate checks an object that is to replace old, or a subresource of it, after PrepareForUpdate.
 func ValidateUpdate(obj, old Object, subresource string) field.ErrorList {

@@ -65,7 +65,6 @@ type place struct {
 	resource *api.Resource
 	prefix   []byte
 	input    truth.Input
-	shown    bool     // input shows it
 	list     *listing // nil: nobody has asked for it
 }
 
@@ -84,8 +83,7 @@ func newWorld(c *Cluster) *world {
 		w.locks[i] = lockKeyOf(name, c.spec.Flags[name])
 	}
 	for _, res := range api.Resources() {
-		input, shown := truth.InputOf(res.Plural)
-		w.places = append(w.places, &place{resource: res, prefix: []byte(res.Prefix), input: input, shown: shown})
+		w.places = append(w.places, &place{resource: res, prefix: []byte(res.Prefix), input: truth.InputOf(res.Plural)})
 	}
 	c.kernel.Invariant("one raft leader a term", w.look)
 	return w
@@ -271,7 +269,7 @@ func (w *world) followStore() {
 	}
 	complete := store.Since(w.looked, w.touch)
 	if !complete || w.looked == 0 {
-		for input := truth.Input(0); input <= truth.Events; input++ {
+		for input := truth.Input(0); input <= truth.OtherObjects; input++ {
 			w.changes.Touch(input)
 		}
 		for _, p := range w.places {
@@ -301,9 +299,7 @@ func (w *world) touch(kv *mvcc.KeyValue) {
 		if p.list != nil && !p.list.note(kv.Name(), kv) {
 			p.list = nil
 		}
-		if p.shown {
-			w.changes.Touch(p.input)
-		}
+		w.changes.Touch(p.input)
 		return
 	}
 }
@@ -315,7 +311,7 @@ func (w *world) place(res *api.Resource) *place {
 			return p
 		}
 	}
-	p := &place{resource: res, prefix: []byte(res.Prefix)} // one that was added to the cluster
+	p := &place{resource: res, prefix: []byte(res.Prefix), input: truth.OtherObjects} // one that was added to the cluster
 	w.places = append(w.places, p)
 	return p
 }

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
 	"ksim/sim/api"
@@ -157,7 +158,7 @@ func (k *kubectl) show(groups []group, single, failed bool) {
 		return
 	case "yaml", "json":
 		if len(all) > 0 || !failed {
-			printObjects(k.stdout, all, single, k.text("output") == "yaml")
+			k.printObjects(all, single, k.text("output") == "yaml")
 		}
 		return
 	}
@@ -175,10 +176,15 @@ func (k *kubectl) show(groups []group, single, failed bool) {
 }
 
 // printObjects writes objects as YAML or JSON: one, or a List.
-func printObjects(out io.Writer, objects []api.Object, single, asYAML bool) {
+func (k *kubectl) printObjects(objects []api.Object, single, asYAML bool) {
 	var documents []json.RawMessage
 	for _, obj := range objects {
-		documents = append(documents, encodeJSON(obj))
+		shown := obj.DeepCopyObject().(api.Object)
+		if res := api.ResourceOf(obj); res != nil {
+			shown.GetObjectKind().SetGroupVersionKind(
+				schema.FromAPIVersionAndKind(k.release().Shown(res), res.GVK.Kind))
+		}
+		documents = append(documents, encodeJSON(shown))
 	}
 	var document any = map[string]any{"apiVersion": "v1", "kind": "List",
 		"items":    append([]json.RawMessage{}, documents...),
@@ -193,14 +199,14 @@ func printObjects(out io.Writer, objects []api.Object, single, asYAML bool) {
 	if err != nil {
 		panic(err) // cannot fail: API objects have a form in JSON
 	}
-	io.WriteString(out, strings.TrimSuffix(string(text), "\n")+"\n")
+	io.WriteString(k.stdout, strings.TrimSuffix(string(text), "\n")+"\n")
 }
 
 // encodeJSON returns an object with its apiVersion and kind, without managedFields, as kubectl shows it.
 func encodeJSON(obj api.Object) json.RawMessage {
 	shown := obj.DeepCopyObject().(api.Object)
 	shown.SetManagedFields(nil)
-	if res := api.ResourceOf(obj); res != nil {
+	if res := api.ResourceOf(obj); res != nil && shown.GetObjectKind().GroupVersionKind().Empty() {
 		shown.GetObjectKind().SetGroupVersionKind(res.GVK)
 	}
 	text, err := json.Marshal(shown)

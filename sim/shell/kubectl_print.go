@@ -19,7 +19,7 @@ import (
 )
 
 // Models the tables that API servers print for kubectl get (pkg/printers/internalversion/printers.go, v1.36): columns
-// and cells of pods, nodes, workloads, services, leases, events. Other types have NAME and AGE.
+// and cells of pods, nodes, workloads, services, leases, events.
 
 // table makes the columns of a resource; wide columns come after narrow of them.
 type table struct {
@@ -40,7 +40,7 @@ func printTables(k *kubectl, groups []group) {
 			k.printf("\n")
 		}
 		first = false
-		t := tableOf(g.resource)
+		t := tableOf(g.resource, k.release().Minor)
 		shown := t.narrow
 		if k.text("output") == "wide" {
 			shown = len(t.columns)
@@ -74,7 +74,7 @@ func row(namespaces bool, namespace string, cells []string, withLabels bool, tex
 	return strings.Join(cells, "\t")
 }
 
-func tableOf(res *api.Resource) table {
+func tableOf(res *api.Resource, minor int) table {
 	switch res {
 	case api.Pods:
 		return table{
@@ -119,9 +119,7 @@ func tableOf(res *api.Resource) table {
 	case api.Events:
 		return table{[]string{"LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"}, 5, eventCells}
 	}
-	return table{[]string{"NAME", "AGE"}, 2, func(obj api.Object, now time.Time) []string {
-		return []string{obj.GetName(), age(obj, now)}
-	}}
+	return furtherTable(res, minor)
 }
 
 func age(obj api.Object, now time.Time) string { return since(obj.GetCreationTimestamp(), now) }
@@ -354,11 +352,29 @@ func serviceCells(obj api.Object, now time.Time) []string {
 		s.Name,
 		string(s.Spec.Type),
 		orNoneCell(s.Spec.ClusterIP),
-		orNoneCell(strings.Join(s.Spec.ExternalIPs, ",")),
+		externalCell(s),
 		orNoneCell(strings.Join(ports, ",")),
 		age(s, now),
 		labels.FormatLabels(s.Spec.Selector),
 	}
+}
+
+// externalCell is where a Service is reached from outside.
+func externalCell(s *corev1.Service) string {
+	list := slices.Clone(s.Spec.ExternalIPs)
+	switch s.Spec.Type {
+	case corev1.ServiceTypeExternalName:
+		return s.Spec.ExternalName
+	case corev1.ServiceTypeLoadBalancer:
+		var balancers []string
+		for _, i := range s.Status.LoadBalancer.Ingress {
+			balancers = append(balancers, i.IP+i.Hostname)
+		}
+		if list = append(balancers, list...); len(list) == 0 {
+			return "<pending>"
+		}
+	}
+	return orNoneCell(strings.Join(list, ","))
 }
 
 func eventCells(obj api.Object, now time.Time) []string {

@@ -1,6 +1,8 @@
 package shell
 
 import (
+	"strings"
+
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"ksim/sim/api"
@@ -27,7 +29,8 @@ func (k *kubectl) resourceOf(word string) (*api.Resource, error) {
 	if res := k.release().ResourceFor(word); res != nil {
 		return res, nil
 	}
-	return nil, usagef("the server doesn't have a resource type %q", word)
+	plain, _, _ := strings.Cut(strings.ToLower(word), ".") // cli-runtime pkg/resource/builder.go mappingFor
+	return nil, usagef("the server doesn't have a resource type %q", plain)
 }
 
 // resourcesIn returns the resources of a category, as `all`.

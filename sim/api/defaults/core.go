@@ -1,6 +1,8 @@
 package defaults
 
 import (
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -142,4 +144,21 @@ func subjects(list []rbacv1.Subject) {
 			setIfZero(&list[i].APIGroup, rbacv1.GroupName)
 		}
 	}
+}
+
+// autoscaler: without metrics it is the CPU, of which 80 % shall be used (pkg/apis/autoscaling/v2/defaults.go).
+func autoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
+	setIfNil(&h.Spec.MinReplicas, 1)
+	if len(h.Spec.Metrics) == 0 {
+		percent := int32(80)
+		h.Spec.Metrics = []autoscalingv2.MetricSpec{{Type: autoscalingv2.ResourceMetricSourceType,
+			Resource: &autoscalingv2.ResourceMetricSource{Name: corev1.ResourceCPU, Target: autoscalingv2.MetricTarget{
+				Type: autoscalingv2.UtilizationMetricType, AverageUtilization: &percent}}}}
+	}
+}
+
+func webhook(failure **admissionv1.FailurePolicyType, match **admissionv1.MatchPolicyType, timeout **int32) {
+	setIfNil(failure, admissionv1.Fail)
+	setIfNil(match, admissionv1.Equivalent)
+	setIfNil(timeout, 10)
 }

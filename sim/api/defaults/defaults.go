@@ -3,7 +3,9 @@ package defaults
 import (
 	"math"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -73,6 +75,19 @@ func setCore(obj runtime.Object) {
 		limitRange(o)
 	case *networkingv1.NetworkPolicy:
 		networkPolicy(o)
+	case *autoscalingv2.HorizontalPodAutoscaler:
+		autoscaler(o)
+	case *admissionv1.ValidatingWebhookConfiguration:
+		for i := range o.Webhooks {
+			w := &o.Webhooks[i]
+			webhook(&w.FailurePolicy, &w.MatchPolicy, &w.TimeoutSeconds)
+		}
+	case *admissionv1.MutatingWebhookConfiguration:
+		for i := range o.Webhooks {
+			w := &o.Webhooks[i]
+			webhook(&w.FailurePolicy, &w.MatchPolicy, &w.TimeoutSeconds)
+			setIfNil(&w.ReinvocationPolicy, admissionv1.NeverReinvocationPolicy)
+		}
 	case *storagev1.StorageClass:
 		setIfNil(&o.ReclaimPolicy, corev1.PersistentVolumeReclaimDelete)
 		setIfNil(&o.VolumeBindingMode, storagev1.VolumeBindingImmediate)

@@ -118,21 +118,14 @@ func (f *found) createdRest(obj runtime.Object) {
 		f.meta(o, subdomainName)
 	case *corev1.Event:
 		f.event(o)
-	case *corev1.PersistentVolume:
-		f.meta(o, subdomainName)
-	case *corev1.PersistentVolumeClaim:
-		f.meta(o, subdomainName)
-	case *corev1.LimitRange:
-		f.meta(o, subdomainName)
-	case *corev1.ResourceQuota:
-		f.meta(o, subdomainName)
 	case *appsv1.ControllerRevision:
 		f.meta(o, subdomainName)
 		f.nonNegative(root("revision"), o.Revision)
-	case *batchv1.CronJob:
-		f.cronJob(o)
 	case *corev1.Binding:
 		f.binding(o)
+	default:
+		f.storedMeta(obj)
+		f.stored(obj)
 	}
 }
 
@@ -179,8 +172,8 @@ func Update(obj, old runtime.Object, subresource string) field.ErrorList {
 		f.updatedSecret(o, old.(*corev1.Secret))
 	case *appsv1.ControllerRevision:
 		f.immutable(root("data"), o.Data.Raw, old.(*appsv1.ControllerRevision).Data.Raw)
-	case *batchv1.CronJob:
-		f.cronJob(o)
+	default:
+		f.updatedStored(obj, old)
 	}
 	return f.list
 }
@@ -193,13 +186,15 @@ func specPath() *place { return root("spec") }
 func (f *found) add(list ...*field.Error) { f.list = append(f.list, list...) }
 
 func (f *found) meta(obj metav1.Object, name nameRule) {
-	clusterWide := false
+	var wide bool
 	switch obj.(type) {
-	case *corev1.Node, *corev1.Namespace, *corev1.PersistentVolume, *schedulingv1.PriorityClass:
-		clusterWide = true
+	case *corev1.Node, *corev1.Namespace, *schedulingv1.PriorityClass:
+		wide = true
+	default:
+		wide = clusterWide(obj)
 	}
-	if !soundMeta(obj, !clusterWide, name) {
-		f.add(apivalidation.ValidateObjectMetaAccessor(obj, !clusterWide, name.check, field.NewPath("metadata"))...)
+	if !soundMeta(obj, !wide, name) {
+		f.add(apivalidation.ValidateObjectMetaAccessor(obj, !wide, name.check, field.NewPath("metadata"))...)
 	}
 }
 

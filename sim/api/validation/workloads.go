@@ -385,6 +385,8 @@ func (f *found) cronJob(c *batchv1.CronJob) {
 	}
 	if c.Spec.Schedule == "" {
 		f.required(specPath().Child("schedule"), "")
+	} else if wrong := schedule(c.Spec.Schedule); wrong != "" {
+		f.invalid(specPath().Child("schedule"), c.Spec.Schedule, wrong)
 	}
 	optional(f, specPath().Child("concurrencyPolicy"), &c.Spec.ConcurrencyPolicy, batchv1.AllowConcurrent,
 		batchv1.ForbidConcurrent, batchv1.ReplaceConcurrent)

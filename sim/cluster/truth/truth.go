@@ -23,7 +23,7 @@ type World interface {
 // Input is something that a condition can look at.
 type Input uint8
 
-// The inputs. Up to Events they are resources of the API.
+// The inputs. Up to OtherObjects they are resources of the API.
 const (
 	Pods Input = iota
 	Nodes
@@ -38,7 +38,8 @@ const (
 	PodDisruptionBudgets
 	ConfigMaps
 	Events
-	Machines // power, zones, containers, processes
+	OtherObjects // of all other resources
+	Machines     // power, zones, containers, processes
 	EtcdState
 	LeadersState // who believes it leads
 	APIReadyState
@@ -46,37 +47,37 @@ const (
 	Inputs  // how many there are
 )
 
-// InputOf returns the input that shows a resource, by its plural; ok is false for those that no condition sees.
-func InputOf(plural string) (input Input, ok bool) {
+// InputOf returns the input that shows a resource, by its plural.
+func InputOf(plural string) Input {
 	switch plural {
 	case "pods":
-		return Pods, true
+		return Pods
 	case "nodes":
-		return Nodes, true
+		return Nodes
 	case "deployments":
-		return Deployments, true
+		return Deployments
 	case "replicasets":
-		return ReplicaSets, true
+		return ReplicaSets
 	case "statefulsets":
-		return StatefulSets, true
+		return StatefulSets
 	case "daemonsets":
-		return DaemonSets, true
+		return DaemonSets
 	case "services":
-		return Services, true
+		return Services
 	case "endpointslices":
-		return EndpointSlices, true
+		return EndpointSlices
 	case "endpoints":
-		return Endpoints, true
+		return Endpoints
 	case "leases":
-		return Leases, true
+		return Leases
 	case "poddisruptionbudgets":
-		return PodDisruptionBudgets, true
+		return PodDisruptionBudgets
 	case "configmaps":
-		return ConfigMaps, true
+		return ConfigMaps
 	case "events":
-		return Events, true
+		return Events
 	}
-	return 0, false
+	return OtherObjects
 }
 
 // Changes counts, for each input, how often it has changed. Total is the sum: one look tells that nothing did.

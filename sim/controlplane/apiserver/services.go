@@ -1,13 +1,17 @@
 package apiserver
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
@@ -17,11 +21,34 @@ import (
 )
 
 // Models the allocation of cluster IPs and node ports (pkg/registry/core/service, v1.36). An address is taken by a key
-// of its own in etcd, as IPAddress objects do. Leaves out: IPAddress and ServiceCIDR objects, IPv6, dual stack, the
-// repair loops.
+// of its own in etcd: an IPAddress from v1.33 on. Leaves out: the bitmap that releases before have, ServiceCIDR
+// objects, IPv6, dual stack, the repair loops.
 
-// addressPrefix is where taken cluster IPs stand.
-const addressPrefix = "/registry/ipaddresses/"
+// addressesSince is the first minor whose cluster IPs are objects (pkg/features MultiCIDRServiceAllocator: GA 1.33).
+const addressesSince = 33
+
+// addressKey is where a taken cluster IP stands.
+func (s *Server) addressKey(address string) []byte {
+	if s.release.Minor < addressesSince {
+		return []byte("/registry/ranges/serviceips/" + address)
+	}
+	return []byte(api.IPAddresses.Key("", address))
+}
+
+// addressValue is what stands there (pkg/registry/core/service/ipallocator/ipallocator.go). Its UID is made of the
+// address: nobody holds on to it.
+func (q *request) addressValue(address string) []byte {
+	sum := sha256.Sum256([]byte(address))
+	ip := &networkingv1.IPAddress{ObjectMeta: metav1.ObjectMeta{Name: address, CreationTimestamp: q.server.now(),
+		UID: types.UID(fmt.Sprintf("%x-%x-4%x-8%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])),
+		Labels: map[string]string{networkingv1.LabelIPAddressFamily: string(corev1.IPv4Protocol),
+			networkingv1.LabelManagedBy: "ipallocator.k8s.io"}, Generation: 1},
+		Spec: networkingv1.IPAddressSpec{ParentRef: &networkingv1.ParentReference{Resource: "services",
+			Namespace: q.Object.GetNamespace(), Name: q.Object.GetName()}}}
+	value, err := api.Encode(ip)
+	sim.Assert(err == nil, "an IPAddress cannot be encoded: %v", err)
+	return value
+}
 
 // allocateTries is how many random addresses are tried.
 const allocateTries = 64
@@ -95,10 +122,10 @@ func (q *request) allocateAddress(p *sim.Proc, svc *corev1.Service) (string, err
 
 // takeAddress makes the address's key unless it exists.
 func (q *request) takeAddress(p *sim.Proc, address string) (taken bool, err error) {
-	key := []byte(addressPrefix + address)
+	key := q.server.addressKey(address)
 	resp, err := q.client.Txn(p, &raft.TxnRequest{
 		Compare: []raft.Compare{{Result: raft.CompareEqual, Target: raft.CompareMod, Key: key}},
-		Success: []raft.RequestOp{{Put: &raft.PutRequest{Key: key, Value: []byte(q.Namespace)}}},
+		Success: []raft.RequestOp{{Put: &raft.PutRequest{Key: key, Value: q.addressValue(address)}}},
 	}, q.within())
 	if err != nil {
 		return false, q.etcdFailed(err)
@@ -111,7 +138,7 @@ func (q *request) takeAddress(p *sim.Proc, address string) (taken bool, err erro
 func (s *Server) releaseAddress(address string) {
 	client := s.registryOf(api.Services).client
 	s.scope.Go("release "+address, func(p *sim.Proc) {
-		key := []byte(addressPrefix + address)
+		key := s.addressKey(address)
 		_, _ = client.Txn(p, &raft.TxnRequest{Success: []raft.RequestOp{{DeleteRange: &raft.DeleteRangeRequest{Key: key}}}},
 			s.options.requestTimeout) // a lost address stays taken, as until the real repair loop comes
 	})

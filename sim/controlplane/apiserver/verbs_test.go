@@ -143,11 +143,11 @@ func TestServicesGetAddressesOfTheirOwn(t *testing.T) {
 		seen[svc.Spec.ClusterIP] = true
 		assert.GreaterOrEqual(t, svc.Spec.Ports[0].NodePort, int32(30000))
 	}
-	taken := b.countKeys(addressPrefix)
+	taken := b.countKeys(api.IPAddresses.Prefix)
 	_, err := b.request(&api.Request{Verb: api.Delete, Resource: api.Services, Namespace: "default", Name: "a"})
 	require.NoError(t, err)
 	b.run(time.Second)
-	assert.Equal(t, taken-1, b.countKeys(addressPrefix))
+	assert.Equal(t, taken-1, b.countKeys(api.IPAddresses.Prefix))
 }
 
 func (b *bench) countKeys(prefix string) int {
