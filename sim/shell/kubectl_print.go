@@ -166,6 +166,11 @@ func PodStatus(pod *corev1.Pod) string {
 	if pod.Status.Reason != "" {
 		status = pod.Status.Reason
 	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Reason == corev1.PodReasonSchedulingGated {
+			status = corev1.PodReasonSchedulingGated
+		}
+	}
 	for i := range pod.Status.InitContainerStatuses {
 		s := &pod.Status.InitContainerStatuses[i].State
 		switch {
