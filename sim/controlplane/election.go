@@ -342,15 +342,22 @@ func (le *LeaderElector) becameLeader() {
 	event := sim.Event{Level: sim.Story, Related: "machine/" + le.process.Machine().Name}
 	old := le.waitedFor
 	switch {
-	case old.HolderIdentity == "":
+	case old.HolderIdentity == "" && old.AcquireTime.IsZero():
 		event.Message = fmt.Sprintf("%s became leader: nobody held the lock", le.Identity)
+		event.Since = le.seenBy
+	case old.HolderIdentity == "":
+		event.Message = fmt.Sprintf("%s became leader: the lock had been released", le.Identity)
 		event.Since = le.seenBy
 	case old.HolderIdentity == le.Identity:
 		event.Message = fmt.Sprintf("%s became leader again", le.Identity)
 	default:
+		holder := old.HolderIdentity
+		if strings.HasPrefix(holder, le.process.Machine().Name+"_") {
+			holder = "its predecessor there"
+		}
 		event.Since, event.Wait, event.Setting = le.seenBy, old.LeaseDuration, "leaseDurationSeconds"
 		event.Message = fmt.Sprintf("%s became leader: no renewal by %s for %d s (leaseDurationSeconds)",
-			le.Identity, old.HolderIdentity, int64(old.LeaseDuration/time.Second))
+			le.Identity, holder, int64(old.LeaseDuration/time.Second))
 	}
 	le.record("became leader", event)
 }
