@@ -19,8 +19,8 @@ import (
 
 // Models kube-controller-manager's main (cmd/kube-controller-manager/app/controllermanager.go, v1.36): flags, health
 // port, leader election, start of the controllers, a client of its own with its own rate limit for each (NewClient in
-// app/*.go), and how it ended in older releases. Leaves out: leader migration, per-controller credentials, feature gates
-// (ControllerManagerReleaseLeaderElectionLockOnExit, alpha in v1.36: without it the lock is never released).
+// app/*.go), and how it ended in older releases. Leaves out: leader migration, per-controller credentials, feature
+// gates (ControllerManagerReleaseLeaderElectionLockOnExit, alpha in v1.36: without it the lock is never released).
 
 // manager is what the controllers of one process share, with the client of one of them (see withClient).
 type manager struct {
