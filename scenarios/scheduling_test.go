@@ -130,9 +130,13 @@ steps:
   - {name: high, at: 10s, run: kubectl apply -f high.yaml}
   - {name: rival, at: 12s, run: kubectl apply -f rival.yaml}
 expect:
-  - {name: nominated, eventually: 'pods.exists(p, p.metadata.name == "high" && has(p.status.nominatedNodeName))', between: [10s, 11s]}
+  - name: nominated
+    eventually: pods.exists(p, p.metadata.name == "high" && has(p.status.nominatedNodeName))
+    between: [10s, 11s]
   - {name: one victim, finally: 'pods.filter(p, p.metadata.name.startsWith("low")).size() == 1'}
-  - {name: bound when the victim is gone, eventually: 'pods.exists(p, p.metadata.name == "high" && has(p.spec.nodeName))', between: [30s, 42s]}
+  - name: bound when the victim is gone
+    eventually: pods.exists(p, p.metadata.name == "high" && has(p.spec.nodeName))
+    between: [30s, 42s]
   - {name: nobody else got the place, never: 'pods.exists(p, p.metadata.name == "rival" && has(p.spec.nodeName))'}
 `, minor, map[bool]string{true: "v1beta1", false: "v1"}[minor < 14]))
 	}
