@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -50,7 +51,7 @@ func (q *request) strategic(existing api.Object) (api.Object, error) {
 		return nil, apierrors.NewInternalError(err)
 	}
 	patch := map[string]any{}
-	if err := json.Unmarshal(q.Patch, &patch); err != nil {
+	if err := utiljson.Unmarshal(q.Patch, &patch); err != nil { // numbers as the object has them: they may be keys
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
 	next := q.Resource.New()

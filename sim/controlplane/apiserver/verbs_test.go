@@ -51,6 +51,19 @@ func TestPatchesOfAllKindsChangeWhatTheyName(t *testing.T) {
 	assert.Equal(t, corev1.PodRunning, resp.Object.(*corev1.Pod).Status.Phase)
 }
 
+func TestListsAreMergedByNumbersToo(t *testing.T) {
+	b := newBench(t).ready()
+	_, err := b.create(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
+		Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(80)}}}})
+	require.NoError(t, err)
+	resp, err := b.patch(api.Services, "web", "", types.StrategicMergePatchType,
+		`{"spec":{"$setElementOrder/ports":[{"port":80}],"ports":[{"port":80,"targetPort":8080}]}}`)
+	require.NoError(t, err)
+	ports := resp.Object.(*corev1.Service).Spec.Ports
+	require.Len(t, ports, 1)
+	assert.Equal(t, "8080", ports[0].TargetPort.String())
+}
+
 func TestStatusAndSpecificationLeaveEachOtherAlone(t *testing.T) {
 	b := newBench(t).ready()
 	_, err := b.create(newDeployment("web", 3))
