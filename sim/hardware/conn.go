@@ -11,6 +11,7 @@ import (
 // What a connection can meet. Texts are those that Go's net package gives on Linux.
 var (
 	ErrRefused        = errors.New("connect: connection refused")
+	ErrUnreachable    = errors.New("connect: no route to host")
 	ErrReset          = errors.New("read: connection reset by peer")
 	ErrDialTimeout    = errors.New("i/o timeout")
 	ErrNoRoute        = errors.New("no such host")
@@ -51,7 +52,7 @@ type Conn struct {
 	// What every packet touches comes first: in a large cluster a connection's memory is in no cache when it comes.
 	peer     *Conn
 	net      *network
-	scope    *sim.Scope // of process
+	scope    *sim.Scope // of owner
 	receiver receiver   // of messages; nil: nobody yet
 	next     *Conn      // what it gets is sent on to; nil: it is no proxy's
 	arrival  sim.Time   // of the last message on its way to this end: later ones do not overtake it
@@ -61,7 +62,7 @@ type Conn struct {
 	closed   bool
 	local    bool // the peer is on the same machine
 
-	process *Process
+	owner   *Sockets
 	machine *Machine
 	boot    int // of the machine that this end lives on
 	remote  string
@@ -104,118 +105,16 @@ type delivery struct {
 	next  *delivery
 }
 
-// Dial connects to "machine:port"; done is called once in the process's scope. A dial takes a round trip. It is refused
-// when the machine is up and nobody listens; in silence the SYN is repeated after 1, 1, 1, 1, 1, 2, 4, 8 ... s
-// (Linux 6.5 and later: net.ipv4.tcp_syn_linear_timeouts 4) until within has passed: ErrDialTimeout.
-func (p *Process) Dial(addr string, within time.Duration, done func(*Conn, error)) (cancel func()) {
-	d := &dialing{process: p, done: done, addr: addr}
-	host, port, err := SplitAddress(addr)
-	if err == nil {
-		d.port = port
-		if host == "127.0.0.1" || host == "localhost" || host == "::1" {
-			d.to = p.machine
-		} else if d.to = p.machine.dc.byName[host]; d.to == nil {
-			err = fmt.Errorf("lookup %s: %w", host, ErrNoRoute)
-		}
-	}
-	if err != nil {
-		p.scope.After(loopback, "dial", func() { d.finish(nil, fmt.Errorf("dial tcp: %w", err)) })
-		return d.cancel
-	}
-	if within >= 0 {
-		d.deadline = p.scope.After(within, "dial time-out", func() { d.finish(nil, d.error(ErrDialTimeout)) })
-	}
-	d.syn()
-	return d.cancel
-}
-
-type dialing struct {
-	process  *Process
-	to       *Machine
-	port     int
-	addr     string
-	attempts int
-	deadline sim.Timer
-	retry    sim.Timer
-	done     func(*Conn, error)
-}
-
-func (d *dialing) error(err error) error {
-	return fmt.Errorf("dial tcp %s:%d: %w", d.to.ip, d.port, err)
-}
-
-func (d *dialing) cancel() {
-	d.done = nil
-	d.deadline.Stop()
-	d.retry.Stop()
-}
-
-func (d *dialing) finish(c *Conn, err error) {
-	done := d.done
-	if done == nil {
-		return
-	}
-	d.cancel()
-	done(c, err)
-}
-
-// syn sends one SYN. The network carries it, so neither end's freezing or death holds it up.
-func (d *dialing) syn() {
-	p := d.process
-	net, from, to := &p.machine.dc.net, p.machine, d.to
-	wait := time.Second // linear time-outs, then doubling
-	if d.attempts >= 5 {
-		wait = time.Second << min(d.attempts-4, 7)
-	}
-	d.attempts++
-	d.retry = p.scope.After(wait, "SYN", d.syn)
-	if net.rejects(from, to) || net.rejects(to, from) {
-		p.scope.After(net.delay(from, from), "refused", func() { d.finish(nil, d.error(ErrRefused)) })
-		return
-	}
-	if net.cut(from, to) {
-		return
-	}
-	p.machine.dc.kernel.Root().After(net.delay(from, to), "SYN", func() {
-		if d.done == nil || !p.alive || !to.answers() {
-			return
-		}
-		l := to.listeners[d.port]
-		if net.cut(to, from) {
-			return
-		}
-		back := net.delay(to, from)
-		if l == nil {
-			p.scope.After(back, "refused", func() { d.finish(nil, d.error(ErrRefused)) })
-			return
-		}
-		local, remote := connect(p, l.process, d.addr)
-		l.process.scope.After(0, "accept", func() {
-			if !remote.closed {
-				l.accept(remote)
-			}
-		})
-		p.scope.After(back, "connected", func() {
-			if d.done == nil { // the dialler has given up, or an earlier SYN got through
-				local.Close()
-				return
-			}
-			d.finish(local, nil)
-		})
-		d.retry.Stop()
-	})
-}
-
 // connect makes the two ends of a connection.
-func connect(client, server *Process, addr string) (local, remote *Conn) {
-	now := client.Kernel().Now()
+func connect(client, server *Sockets, addr string) (local, remote *Conn) {
 	net := &client.machine.dc.net
+	now := net.dc.kernel.Now()
 	latency := net.latency(client.machine, server.machine)
 	ends := new([2]Conn) // side by side: a packet touches both
 	local, remote = &ends[0], &ends[1]
-	*local = Conn{process: client, machine: client.machine, scope: client.scope, boot: client.machine.boots,
+	*local = Conn{owner: client, machine: client.machine, scope: client.scope, boot: client.machine.boots,
 		remote: addr, received: now, net: net, latency: latency}
-	*remote = Conn{process: server, machine: server.machine, scope: server.scope, boot: server.machine.boots,
+	*remote = Conn{owner: server, machine: server.machine, scope: server.scope, boot: server.machine.boots,
 		remote: client.machine.Name, received: now, net: net, latency: latency}
 	local.peer, remote.peer = remote, local
 	local.local = client.machine == server.machine
@@ -270,7 +169,7 @@ func (c *Conn) Forward(to *Conn) {
 func (c *Conn) OnClose(fn func(error)) {
 	c.onClose = fn
 	if c.closed && c.err != nil {
-		c.process.scope.After(0, "closed", func() { fn(c.err) })
+		c.scope.After(0, "closed", func() { fn(c.err) })
 	}
 }
 
@@ -315,7 +214,7 @@ func (c *Conn) shut() {
 	c.closed = true
 }
 
-// abandon is what becomes of a dead process's end: its kernel resets the connection, if the machine still runs.
+// abandon is what becomes of the end of an owner that has ended: its kernel resets it, if the machine still runs.
 func (c *Conn) abandon() {
 	if c.closed {
 		return
@@ -367,7 +266,7 @@ func (c *Conn) meetStranger() {
 	if !to.answers() || net.cut(to, c.machine) {
 		return
 	}
-	c.process.scope.After(net.delay(c.machine, to)+net.delay(to, c.machine), "reset", func() { c.fail(ErrReset) })
+	c.scope.After(net.delay(c.machine, to)+net.delay(to, c.machine), "reset", func() { c.fail(ErrReset) })
 }
 
 // Run delivers the packet.
@@ -406,15 +305,15 @@ func (c *Conn) fail(err error) {
 	}
 }
 
-// detach takes the end out of its process's list.
+// detach takes the end out of its owner's list.
 func (c *Conn) detach() {
-	ends := c.process.ends
+	ends := c.owner.ends
 	for i, other := range ends {
 		if other == c {
 			last := len(ends) - 1
 			ends[i] = ends[last]
 			ends[last] = nil
-			c.process.ends = ends[:last]
+			c.owner.ends = ends[:last]
 			return
 		}
 	}

@@ -44,8 +44,7 @@ type HTTPAnswer interface {
 
 // Server answers requests that arrive at a port.
 type Server struct {
-	process  *Process
-	listener *Listener
+	listener *Listener // nil: connections are handed to Accept
 	handler  func(*Call)
 	conns    []*serverConn
 	draining bool
@@ -69,8 +68,8 @@ type Call struct {
 
 // Serve opens a port and calls handler, in the process's scope, for each request. Errors: ErrAddressInUse.
 func (p *Process) Serve(port int, handler func(*Call)) (*Server, error) {
-	s := &Server{process: p, handler: handler}
-	l, err := p.Listen(port, s.accept)
+	s := NewServer(handler)
+	l, err := p.Listen(port, s.Accept)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +77,11 @@ func (p *Process) Serve(port int, handler func(*Call)) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) accept(conn *Conn) {
+// NewServer makes a server that listens nowhere itself: it has the connections that are given to Accept.
+func NewServer(handler func(*Call)) *Server { return &Server{handler: handler} }
+
+// Accept takes a connection on.
+func (s *Server) Accept(conn *Conn) {
 	sc := &serverConn{server: s, conn: conn}
 	s.conns = append(s.conns, sc)
 	conn.OnClose(func(error) { sc.end() })
@@ -107,7 +110,7 @@ func (s *Server) Drain() {
 		return
 	}
 	s.draining = true
-	s.listener.Close()
+	s.stopListening()
 	for _, sc := range s.conns {
 		sc.conn.send(frame{kind: goAway})
 	}
@@ -115,10 +118,16 @@ func (s *Server) Drain() {
 
 // Close stops accepting connections and closes those that are there.
 func (s *Server) Close() {
-	s.listener.Close()
+	s.stopListening()
 	for _, sc := range append([]*serverConn(nil), s.conns...) {
 		sc.conn.Close()
 		sc.end()
+	}
+}
+
+func (s *Server) stopListening() {
+	if s.listener != nil {
+		s.listener.Close()
 	}
 }
 

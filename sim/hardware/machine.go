@@ -2,6 +2,7 @@ package hardware
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -14,9 +15,12 @@ type Datacenter struct {
 	machines []*Machine
 	byName   map[string]*Machine // by name and by address
 	net      network
+	subnets  map[netip.Prefix]*Machine
 	changes  uint64     // of power and processes
 	changed  []*Process // that say that what they publish has changed
 	spare    []*Process
+
+	subnetBits []int // lengths of their prefixes
 }
 
 // NetworkConfig says how the network behaves without faults. Times are one-way.
@@ -37,7 +41,7 @@ type MachineSpec struct {
 
 // New makes an empty data centre.
 func New(k *sim.Kernel, config NetworkConfig) *Datacenter {
-	d := &Datacenter{kernel: k, byName: map[string]*Machine{}}
+	d := &Datacenter{kernel: k, byName: map[string]*Machine{}, subnets: map[netip.Prefix]*Machine{}}
 	d.net = newNetwork(d, config)
 	return d
 }
@@ -103,6 +107,10 @@ type Machine struct {
 	onShutdown func(done func())
 	processes  []*Process
 	listeners  map[int]*Listener
+	sockets    []*Sockets // of containers
+	behind     Subnet
+	translate  func(host string, port int) (to string, verdict Verdict)
+	unresolved map[string]sim.Time // addresses behind it that nobody has: when it gives up asking
 	pids       int
 	bootTime   sim.Time
 }
@@ -155,7 +163,7 @@ func (m *Machine) PowerOn() {
 	m.boots++
 	m.touch()
 	m.bootTime = m.dc.kernel.Now()
-	m.listeners = map[int]*Listener{}
+	m.listeners, m.unresolved = map[int]*Listener{}, nil
 	m.scope = m.dc.kernel.Root().Child(m.Name).Label(m.Name, "")
 	boot := m.dc.kernel.Rand("boot/"+m.Name).Between(m.spec.BootMin, m.spec.BootMax)
 	m.scope.After(boot, "boot", func() {

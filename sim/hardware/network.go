@@ -198,12 +198,9 @@ func (n *network) flush() {
 // resetBetween resets every connection between two machines, as a rejecting firewall does with the next packet.
 func (d *Datacenter) resetBetween(a, b *Machine) {
 	for _, p := range a.processes {
-		for _, c := range append([]*Conn(nil), p.ends...) {
-			if c.peer.machine == b {
-				for _, end := range [...]*Conn{c, c.peer} {
-					end.process.scope.After(loopback, "rejected", func() { end.fail(ErrReset) })
-				}
-			}
-		}
+		p.sockets.resetTo(b)
+	}
+	for _, s := range a.sockets {
+		s.resetTo(b)
 	}
 }

@@ -19,7 +19,7 @@ type Process struct {
 	isInit  bool // the first process of a container
 	waiters []exitWaiter
 	status  ExitStatus
-	ends    []*Conn // its ends of connections
+	sockets Sockets
 	view    any
 	changed bool // it is in the data centre's list
 }
@@ -55,6 +55,7 @@ func (m *Machine) Start(name string, main func(*Process)) *Process {
 	m.pids++
 	p := &Process{Name: name, PID: 300 + m.pids, machine: m, alive: m.up}
 	p.scope = m.scope.Child(name).Label(m.Name, name)
+	p.sockets.machine, p.sockets.scope = m, p.scope
 	if !m.up {
 		p.status = ExitStatus{Code: -1, Why: "machine is off"}
 		return p
@@ -126,11 +127,7 @@ func (p *Process) Exit(code int, why string) {
 // ended does what the operating system does after the end of a process.
 func (p *Process) ended(status ExitStatus) {
 	p.alive, p.status = false, status
-	ends := p.ends
-	p.ends = nil
-	for _, c := range ends {
-		c.abandon()
-	}
+	p.sockets.abandon()
 	if p.machine.listeners != nil {
 		for port, l := range p.machine.listeners { // any order: deletes what belongs to the dead process
 			if l.process == p {

@@ -13,6 +13,9 @@ type TransportConfig struct {
 	DialTimeout time.Duration
 	ReadIdle    time.Duration
 	PingTimeout time.Duration
+	// Routed, if set, is told of each connection where its packets go, once translated: to nil if nowhere. It is for
+	// observers, as a look into the kernel's connection tracking.
+	Routed func(to *Machine)
 }
 
 // Transport is an HTTP/2 client: it keeps one connection an address, dials when there is none, and gives one up that
@@ -171,7 +174,7 @@ func (t *Transport) Connected(addr string) bool { return t.host(addr).current !=
 // dial that gets through serves all who wait, and a dial's failure fails only the request that caused it.
 func (h *clientHost) dial(call *Exchange) {
 	t := h.transport
-	t.process.Dial(h.addr, t.config.DialTimeout, func(conn *Conn, err error) {
+	t.process.dial(h.addr, t.config.DialTimeout, t.config.Routed, func(conn *Conn, err error) {
 		switch {
 		case err != nil:
 			if h.stopWaiting(call) {
@@ -322,8 +325,8 @@ func (x *Exchange) Cancel() {
 
 // IsConnectionError reports whether err says that no answer came, so that it is unknown whether the server has acted.
 func IsConnectionError(err error) bool {
-	for _, target := range [...]error{ErrRefused, ErrReset, ErrDialTimeout, ErrNoRoute, ErrClosed,
-		ErrConnectionLost, sim.ErrTimeout} {
+	for _, target := range [...]error{ErrRefused, ErrUnreachable, ErrReset, ErrDialTimeout, ErrNoRoute,
+		ErrClosed, ErrConnectionLost, sim.ErrTimeout} {
 		if errors.Is(err, target) {
 			return true
 		}
