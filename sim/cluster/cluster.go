@@ -89,7 +89,7 @@ func (c *Cluster) addHost(m spec.Machine) {
 	}
 	if m.Role == spec.RoleWorker || m.Role == spec.RoleControlPlane && c.spec.Install == spec.Kubeadm {
 		h.runtime = containerd.New(h.machine, containerd.Options{Programs: c.containerPrograms(),
-			PodCIDR:  fmt.Sprintf("10.244.%d.0/24", len(c.hosts)%256),
+			PodCIDR:  podCIDR(len(c.hosts)),
 			OnChange: func() { c.world.changes.Touch(truth.Machines) }})
 		h.proxy = kubeproxy.NewTable(h.machine)
 	}
@@ -99,6 +99,15 @@ func (c *Cluster) addHost(m spec.Machine) {
 		c.core = append(c.core, h)
 	}
 	c.byName[m.Name] = h
+}
+
+// podCIDR is the range of the pods of the n-th machine. chosen: that of flannel's manifests, 10.244.0.0/16, and for
+// clusters too large for it 100.64.0.0/10.
+func podCIDR(n int) string {
+	if n < 256 {
+		return fmt.Sprintf("10.244.%d.0/24", n)
+	}
+	return fmt.Sprintf("100.%d.%d.0/24", 64+n/256, n%256)
 }
 
 // Kernel returns the kernel that drives the cluster.

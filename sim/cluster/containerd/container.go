@@ -33,6 +33,7 @@ type Config struct {
 	Attempt   int // how often it was started before: the restart count
 	Image     string
 	Argv      []string // command and arguments
+	Ports     []int    // where it listens if it is a server; none: at any port
 	Behaviour Behaviour
 	// HostNetwork lets a Program run: it is a process of the machine.
 	HostNetwork bool
@@ -69,6 +70,8 @@ type Container struct {
 	lost     bool // it ran when the machine lost power
 	waiters  []*sim.Future[struct{}]
 	pod      *podRecord
+	server   *hardware.Server // nil: nobody has connected yet
+	sockets  *hardware.Sockets
 }
 
 const statusPrefix = "containerd://"
@@ -180,6 +183,7 @@ func (r *Runtime) lostPower() {
 		for _, c := range pod.containers {
 			if c.State == Running {
 				c.lost, c.State, c.Finished = true, Exited, r.kernel.Now()
+				c.closeSockets()
 				r.changed()
 			}
 		}
@@ -252,6 +256,7 @@ func (r *Runtime) ended(c *Container, code int, reason string) {
 		c.Finished.Sub(c.Started).Round(10*time.Millisecond))
 	c.Exit = c.scope.Emit(event)
 	r.kernel.Because(c.Exit)
+	c.closeSockets()
 	c.scope.Kill("exited")
 	waiters := c.waiters
 	c.waiters = nil

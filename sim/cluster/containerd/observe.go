@@ -67,31 +67,6 @@ func (r *Runtime) Crash(namespace, pod string) bool {
 	return found
 }
 
-// Serving reports whether a connection to that address and port of the pod network is accepted, by whom, and since
-// when a server is ready to answer there.
-func (r *Runtime) Serving(ip string) (c *Container, ok bool) {
-	if !r.machine.Up() || r.machine.Frozen() {
-		return nil, false
-	}
-	for _, pod := range r.order {
-		for _, s := range pod.sandboxes {
-			if s.Ready && s.IP == ip {
-				for _, c := range pod.containers {
-					if c.SandboxID == s.ID && c.Accepts() {
-						return c, true
-					}
-				}
-			}
-		}
-	}
-	return nil, false
-}
-
-// Accepts reports whether the container is a server that takes connections: it runs, and was not told to stop.
-func (c *Container) Accepts() bool {
-	return c.State == Running && c.script == nil && !c.Stopping
-}
-
 // Answers reports whether a server answers at time t what a readiness probe asks.
 func (c *Container) Answers(t sim.Time) bool {
 	return c.State == Running && t.Sub(c.Started) >= c.Behaviour.Ready

@@ -116,6 +116,7 @@ func New(m *hardware.Machine, options Options) *Runtime {
 	prefix, err := netip.ParsePrefix(options.PodCIDR)
 	sim.Assert(err == nil, "pod CIDR %q: %v", options.PodCIDR, err)
 	r.prefix = prefix.Masked()
+	m.Route(prefix, r.socket)
 	return r
 }
 

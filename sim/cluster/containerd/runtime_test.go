@@ -68,7 +68,7 @@ func TestServerEndsSoonAfterSIGTERM(t *testing.T) {
 	b := newBench(t)
 	c := b.start(Config{})
 	assert.Equal(t, Running, c.State)
-	assert.True(t, c.Accepts())
+	assert.True(t, c.Accepts(b.kernel.Now()))
 	took, err := b.stop(c, 30*time.Second)
 	require.NoError(t, err)
 	assert.Less(t, took, time.Second)

@@ -186,7 +186,7 @@ func (kl *Kubelet) tryStart(p *sim.Proc, w *podWorker, o *start) (code string, e
 	c, err := kl.runtime.CreateContainer(p, containerd.Config{PodUID: w.uid, Namespace: pod.Namespace, Pod: pod.Name,
 		SandboxID: o.sandbox.ID, Name: spec.Name, Attempt: attempt, Image: spec.Image,
 		Argv: append(append([]string(nil), spec.Command...), spec.Args...), Behaviour: behaviour,
-		HostNetwork: pod.Spec.HostNetwork, Hash: kl.containerHash(spec)})
+		Ports: portsOf(spec), HostNetwork: pod.Spec.HostNetwork, Hash: kl.containerHash(spec)})
 	if err != nil {
 		kl.record(pod, corev1.EventTypeWarning, "Failed", "Error: "+err.Error(), sim.Event{Level: sim.Detail})
 		return "CreateContainerError", err
@@ -199,6 +199,26 @@ func (kl *Kubelet) tryStart(p *sim.Proc, w *podWorker, o *start) (code string, e
 	kl.tellStarted(pod, spec, c)
 	kl.dropOldRuns(p, w.uid, spec.Name)
 	return "", kl.postStart(p, pod, spec, c)
+}
+
+// portsOf is where a container listens if it is a server: on the ports that it declares, and on those that its probes
+// ask, for it answers them. None: it declares no port.
+func portsOf(spec *corev1.Container) []int {
+	if len(spec.Ports) == 0 {
+		return nil
+	}
+	ports := make([]int, 0, len(spec.Ports))
+	for i := range spec.Ports {
+		if p := spec.Ports[i].Protocol; p == corev1.ProtocolTCP || p == "" {
+			ports = append(ports, int(spec.Ports[i].ContainerPort))
+		}
+	}
+	for _, probe := range [...]*corev1.Probe{spec.LivenessProbe, spec.ReadinessProbe, spec.StartupProbe} {
+		if port := probePort(probe, spec); port != 0 {
+			ports = append(ports, port)
+		}
+	}
+	return ports
 }
 
 // tellStarted records the start; what a reader wants told of it is a restart.

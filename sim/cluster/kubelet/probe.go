@@ -114,7 +114,7 @@ func (w *probeWorker) outcome(pod *corev1.Pod, run *containerd.Container) (probe
 		if !answers {
 			return failure, "not ok", 0
 		}
-	case run.Script() != nil && run.Behaviour == (containerd.Behaviour{}):
+	case !run.Serves():
 		// A command that listens nowhere.
 		if w.spec.HTTPGet != nil {
 			return failure, fmt.Sprintf("Get %q: dial tcp %s: connect: connection refused", w.url(address), address), 0
@@ -156,25 +156,27 @@ func (w *probeWorker) url(address string) string {
 }
 
 // port is the probe's, looked up by name among the container's.
-func (w *probeWorker) port(pod *corev1.Pod) int {
+func (w *probeWorker) port(pod *corev1.Pod) int { return probePort(w.spec, containerSpec(pod, w.name)) }
+
+// probePort is the port that a probe asks, 0 if it is none or asks no port.
+func probePort(probe *corev1.Probe, of *corev1.Container) int {
 	var port int32
 	var name string
 	switch {
-	case w.spec.HTTPGet != nil:
-		port, name = w.spec.HTTPGet.Port.IntVal, w.spec.HTTPGet.Port.StrVal
-	case w.spec.TCPSocket != nil:
-		port, name = w.spec.TCPSocket.Port.IntVal, w.spec.TCPSocket.Port.StrVal
-	case w.spec.GRPC != nil:
-		port = w.spec.GRPC.Port
+	case probe == nil:
+	case probe.HTTPGet != nil:
+		port, name = probe.HTTPGet.Port.IntVal, probe.HTTPGet.Port.StrVal
+	case probe.TCPSocket != nil:
+		port, name = probe.TCPSocket.Port.IntVal, probe.TCPSocket.Port.StrVal
+	case probe.GRPC != nil:
+		port = probe.GRPC.Port
 	}
-	if name == "" {
+	if name == "" || of == nil {
 		return int(port)
 	}
-	if spec := containerSpec(pod, w.name); spec != nil {
-		for _, p := range spec.Ports {
-			if p.Name == name {
-				return int(p.ContainerPort)
-			}
+	for _, p := range of.Ports {
+		if p.Name == name {
+			return int(p.ContainerPort)
 		}
 	}
 	return 0
