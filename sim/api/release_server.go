@@ -1,6 +1,9 @@
 package api
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // ServerFacts are about kube-apiserver.
 type ServerFacts struct {
@@ -218,8 +221,11 @@ type WorkloadFacts struct {
 	EvictionIgnoresUnready       bool // so is one that is pending or terminating, and an unready one that costs nothing
 	BudgetsAllowUnmanaged        bool // a budget in per cent over pods without a controller has a status
 	EndpointSlices               bool // the controller writes them
+	EndpointSliceTerminating     bool // with pods that terminate, and the conditions serving and terminating
 	EndpointSliceProxying        bool // kube-proxy reads them
-	ProxyTerminatingEndpoints    bool
+	ProxyTerminatingEndpoints    bool // and falls back to those that terminate
+	ProxyMinSyncPeriod           time.Duration
+	ProxySyncBurst               bool // the first two writes of rules are not held to that period
 }
 
 func workloadFacts(minor int) WorkloadFacts {
@@ -254,8 +260,12 @@ func workloadFacts(minor int) WorkloadFacts {
 		BudgetsAllowUnmanaged:      minor >= 22,
 		UnhealthyPodEvictionPolicy: minor >= 27, // PDBUnhealthyPodEvictionPolicy: beta 1.27, GA 1.31
 		EndpointSlices:             minor >= 18, // EndpointSlice: beta off 1.17, on 1.18, GA 1.21
+		EndpointSliceTerminating:   minor >= 22, // EndpointSliceTerminatingCondition: beta on 1.22, GA 1.26
 		EndpointSliceProxying:      minor >= 19, // beta on 1.19, GA 1.22
 		ProxyTerminatingEndpoints:  minor >= 26, // beta 1.26, GA 1.28
+		// K:pkg/proxy/apis/config/v1alpha1/defaults.go; pkg/util/async up to 1.33, pkg/proxy/runner from 1.34
+		ProxyMinSyncPeriod: since(minor, 0, at(19, time.Second)),
+		ProxySyncBurst:     minor <= 33,
 	}
 }
 

@@ -33,20 +33,24 @@ ServiceSpec
   clusterIPs                     acts known=20
   type                           warns unless=ClusterIP,NodePort there is nothing outside the cluster
   externalIPs                    harmless there is nothing outside the cluster
-  sessionAffinity                warns unless=None each connection chooses anew
+  sessionAffinity                acts
   loadBalancerIP                 harmless there is nothing outside the cluster
   loadBalancerSourceRanges       harmless there is nothing outside the cluster
   externalName                   harmless containers resolve no names
   externalTrafficPolicy          warns unless=Cluster there is nothing outside the cluster
   healthCheckNodePort            harmless there is nothing outside the cluster
   publishNotReadyAddresses       acts
-  sessionAffinityConfig          harmless the affinity itself has no effect
+  sessionAffinityConfig          acts
   ipFamilies                     warns known=20 unless=IPv4 all addresses are of IPv4
   ipFamilyPolicy                 warns known=20 unless=SingleStack,PreferDualStack all addresses are of IPv4
   allocateLoadBalancerNodePorts  acts known=20 on=22
   loadBalancerClass              harmless known=21 on=22 there is nothing outside the cluster
-  internalTrafficPolicy          warns known=21 on=22 unless=Cluster endpoints of all nodes are asked
+  internalTrafficPolicy          acts known=21 on=22
   trafficDistribution            warns known=30 on=31 all endpoints are asked alike
+SessionAffinityConfig
+  clientIP  acts
+ClientIPConfig
+  timeoutSeconds  acts
 ServicePort
   name         acts
   protocol     acts
@@ -67,9 +71,9 @@ Endpoint
   conditions          acts
   hostname            harmless containers resolve no names
   targetRef           acts
-  deprecatedTopology  harmless known=21 the traffic policies that read it have no effect
-  nodeName            harmless known=20 the traffic policies that read it have no effect
-  zone                harmless known=21 the traffic policies that read it have no effect
+  deprecatedTopology  harmless known=21 proxies read the node alone
+  nodeName            acts known=20
+  zone                harmless known=21 proxies read it in hints alone
   hints               warns known=21 kube-proxy does not look at them
 EndpointConditions
   ready        acts

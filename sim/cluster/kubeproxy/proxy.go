@@ -2,9 +2,6 @@ package kubeproxy
 
 import (
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,48 +14,14 @@ import (
 )
 
 const (
-	// minSyncPeriod is the least time between two writes of the rules (pkg/proxy/apis/config/v1alpha1/defaults.go,
-	// v1.36).
-	minSyncPeriod = time.Second
+	// syncTime is how long it takes to write the rules. chosen: iptables-restore with the few rules of a small cluster.
+	syncTime = 40 * time.Millisecond
 	// healthPort is --healthz-port's default.
 	healthPort = 10256
 	// staleAfter: /healthz fails when an update has been pending for twice the sync period of 30 s
 	// (pkg/proxy/healthcheck/proxy_health.go).
 	staleAfter = time.Minute
 )
-
-// Table is what a machine's kernel has been told: where packets for the ports of Services go. Make one per machine; a
-// boot empties it.
-type Table struct {
-	rules map[string]Rule
-	since sim.Time
-}
-
-// Rule is the rule of one port of one Service.
-type Rule struct {
-	Service   string   // namespace/name
-	ClusterIP string   // with the port: 10.96.0.1:443
-	Endpoints []string // address:port, sorted
-}
-
-// NewTable makes the empty table of a machine that is cleared at every boot.
-func NewTable(m *hardware.Machine) *Table {
-	t := &Table{rules: map[string]Rule{}}
-	m.OnBoot(func() { t.rules = map[string]Rule{} })
-	return t
-}
-
-// Lookup returns the rule for "clusterIP:port".
-func (t *Table) Lookup(address string) (Rule, bool) {
-	rule, ok := t.rules[address]
-	return rule, ok
-}
-
-// Len returns how many rules there are, Written when they were last written.
-func (t *Table) Len() int { return len(t.rules) }
-
-// Written returns when the rules were last written.
-func (t *Table) Written() sim.Time { return t.since }
 
 // Options says for which machine and release a proxy runs.
 type Options struct {
@@ -69,36 +32,25 @@ type Options struct {
 type proxy struct {
 	options   Options
 	scope     *sim.Scope
+	minSync   time.Duration // between the end of a write and the beginning of the next
 	services  *controlplane.Informer[*corev1.Service]
 	slices    *controlplane.Informer[*discoveryv1.EndpointSlice] // nil: endpoints
 	byService *controlplane.Index[*discoveryv1.EndpointSlice]
 	endpoints *controlplane.Informer[*corev1.Endpoints]
 	pending   sim.Timer
 	asked     sim.Time // when the write that is pending was asked for
-	written   sim.Time
-	ever      bool // rules were written by this process
+	written   sim.Time // when the last write was over
+	paidTo    sim.Time // of the bucket of writes that need not wait, in releases that have one
+	ever      bool     // rules were written by this process
 	known     knownRules
-}
-
-// knownRules are the rules that the proxies of a simulation have made, by port: hundreds make the same ones of the same
-// objects. Nobody changes a rule.
-type knownRules map[portName]*madeRule
-
-type portName struct{ namespace, service, port string }
-
-// madeRule is a rule with what it was made of.
-type madeRule struct {
-	service *corev1.Service
-	slices  []*discoveryv1.EndpointSlice
-	old     bool // of a release without ProxyTerminatingEndpoints
-	rule    Rule
 }
 
 // Main runs kube-proxy; argv has no program name. Exit status 1: wrong flags, no kubeconfig, its health port in use.
 func Main(p *hardware.Process, argv []string, options Options) {
 	// One set of flags parses the arguments of all machines: to declare them costs more than to use them.
 	f := p.Kernel().Memo(flagMemo{}, func() any { return FlagSet() }).(*controlplane.Flags)
-	_ = f.Lookup("kubeconfig").Value.Set("") // cannot fail: a string
+	_ = f.Lookup("kubeconfig").Value.Set("")   // cannot fail: a string
+	_ = f.Lookup(minSyncFlag).Value.Set(unset) // nor this: a duration
 	if !f.ParseOrExit(p, argv) {
 		return
 	}
@@ -109,7 +61,11 @@ func Main(p *hardware.Process, argv []string, options Options) {
 	}
 	config.UserAgent = "kube-proxy/" + options.Release.Version()
 	x := &proxy{options: options, scope: p.Scope(),
-		known: p.Kernel().Memo(ruleMemo{}, func() any { return knownRules{} }).(knownRules)}
+		minSync: options.Release.ProxyMinSyncPeriod,
+		known:   p.Kernel().Memo(ruleMemo{}, func() any { return knownRules{} }).(knownRules)}
+	if given := f.Lookup(minSyncFlag).Value.String(); given != unset {
+		x.minSync, _ = time.ParseDuration(given) // cannot fail: a duration's own words
+	}
 	health := controlplane.ListenHealth(p, healthPort, x.health)
 	if !p.Alive() {
 		return
@@ -136,13 +92,19 @@ type (
 	ruleMemo struct{}
 )
 
+const (
+	minSyncFlag = "iptables-min-sync-period"
+	unset       = "-1ns" // of that flag: the release's default counts
+)
+
 // FlagSet declares kube-proxy's flags (cmd/kube-proxy/app/options.go, v1.36).
 func FlagSet() *controlplane.Flags {
 	f := controlplane.NewFlags("kube-proxy")
 	f.String("kubeconfig", "", "")
+	f.Duration(minSyncFlag, 0, "")
 	f.Accept("bind-address", "cluster-cidr", "config", "config-sync-period", "conntrack-max-per-core",
 		"conntrack-min", "conntrack-tcp-timeout-close-wait", "conntrack-tcp-timeout-established", "detect-local-mode",
-		"feature-gates", "healthz-bind-address", "hostname-override", "iptables-min-sync-period", "iptables-sync-period",
+		"feature-gates", "healthz-bind-address", "hostname-override", "iptables-sync-period",
 		"ipvs-min-sync-period", "ipvs-scheduler", "ipvs-sync-period", "kube-api-burst", "kube-api-qps", "log-dir",
 		"masquerade-all", "master", "metrics-bind-address", "nodeport-addresses", "oom-score-adj", "proxy-mode",
 		"v", "vmodule")
@@ -167,15 +129,28 @@ func (x *proxy) synced() bool {
 
 // ask has the rules written as soon as they may be.
 func (x *proxy) ask() {
-	if x.pending.Pending() || !x.synced() {
+	if !x.synced() {
 		return
 	}
-	x.asked = x.scope.Now()
-	wait := time.Duration(0)
-	if x.ever {
-		wait = max(0, x.written.Add(minSyncPeriod).Sub(x.asked))
+	now := x.scope.Now()
+	if !x.pending.Pending() {
+		x.asked = now
+	} else if !x.options.Release.ProxySyncBurst || x.mayWrite() > now || !x.pending.Stop() {
+		return
 	}
-	x.pending = x.scope.After(wait, "syncProxyRules", x.write)
+	x.pending = x.scope.After(max(0, x.mayWrite().Sub(now)), "syncProxyRules", x.write)
+}
+
+// mayWrite returns when the next write may begin: minSync after the end of the last; in releases up to v1.33 at once if
+// the bucket of two, which gets one back a minSync, is not empty (pkg/util/async/bounded_frequency_runner.go).
+func (x *proxy) mayWrite() sim.Time {
+	switch {
+	case !x.ever:
+		return 0
+	case x.options.Release.ProxySyncBurst && x.paidTo <= x.scope.Now().Add(x.minSync):
+		return x.written
+	}
+	return x.written.Add(x.minSync)
 }
 
 func (x *proxy) health() error {
@@ -201,90 +176,13 @@ func (x *proxy) write() {
 			rules[rule.ClusterIP] = rule
 		}
 	}
-	x.options.Table.rules, x.options.Table.since = rules, x.scope.Now()
-	x.written, x.ever = x.scope.Now(), true
+	x.options.Table.write(rules, x.begin())
 }
 
-// terminating reports whether the release falls back to endpoints that terminate but still serve
-// (ProxyTerminatingEndpoints, pkg/proxy/topology.go, v1.28).
-func (x *proxy) terminating() bool { return x.options.Release.Minor >= 26 }
-
-// rule returns the rule of one port of a Service.
-func (x *proxy) rule(service *corev1.Service, port *corev1.ServicePort,
-	endpoints []*discoveryv1.EndpointSlice) Rule {
-	name := portName{service.Namespace, service.Name, port.Name}
-	if made := x.known[name]; made != nil && made.service == service && x.endpoints == nil &&
-		made.old != x.terminating() && slices.Equal(made.slices, endpoints) {
-		return made.rule
-	}
-	rule := Rule{Service: service.Namespace + "/" + service.Name,
-		ClusterIP: fmt.Sprintf("%s:%d", service.Spec.ClusterIP, port.Port)}
-	if x.endpoints != nil {
-		rule.Endpoints = x.oldBackends(service, port.Name)
-		return rule
-	}
-	rule.Endpoints = x.backends(endpoints, port.Name)
-	x.known[name] = &madeRule{service, endpoints, !x.terminating(), rule}
-	return rule
-}
-
-// backends returns where one port of a Service leads: to what is ready, or, if nothing is, to what is terminating but
-// still serves.
-func (x *proxy) backends(endpoints []*discoveryv1.EndpointSlice, port string) []string {
-	var ready, leaving []string
-	for _, slice := range endpoints {
-		number, ok := portOf(slice.Ports, port)
-		if !ok {
-			continue
-		}
-		for i := range slice.Endpoints {
-			e := &slice.Endpoints[i]
-			if len(e.Addresses) == 0 {
-				continue
-			}
-			address := fmt.Sprintf("%s:%d", e.Addresses[0], number)
-			switch {
-			case e.Conditions.Ready == nil || *e.Conditions.Ready:
-				ready = append(ready, address)
-			case e.Conditions.Serving != nil && *e.Conditions.Serving && e.Conditions.Terminating != nil &&
-				*e.Conditions.Terminating:
-				leaving = append(leaving, address)
-			}
-		}
-	}
-	if len(ready) == 0 && x.terminating() {
-		ready = leaving
-	}
-	slices.Sort(ready)
-	return ready
-}
-
-func portOf(ports []discoveryv1.EndpointPort, name string) (number int32, ok bool) {
-	for _, p := range ports {
-		if p.Port != nil && (p.Name == nil && name == "" || p.Name != nil && *p.Name == name) {
-			return *p.Port, true
-		}
-	}
-	return 0, false
-}
-
-// oldBackends reads Endpoints, as releases before EndpointSlices do.
-func (x *proxy) oldBackends(service *corev1.Service, port string) []string {
-	var ready []string
-	endpoints, ok := x.endpoints.Named(service.Namespace, service.Name)
-	if !ok {
-		return nil
-	}
-	for _, subset := range endpoints.Subsets {
-		for _, p := range subset.Ports {
-			if !strings.EqualFold(p.Name, port) {
-				continue
-			}
-			for _, address := range subset.Addresses {
-				ready = append(ready, fmt.Sprintf("%s:%d", address.IP, p.Port))
-			}
-		}
-	}
-	slices.Sort(ready)
-	return ready
+// begin notes that a write begins now and returns when it is over.
+func (x *proxy) begin() sim.Time {
+	now := x.scope.Now()
+	x.paidTo = max(x.paidTo, now).Add(x.minSync)
+	x.written, x.ever = now.Add(syncTime), true
+	return x.written
 }
