@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"ksim/scenarios/source"
@@ -25,7 +26,7 @@ func (c *checker) checkManifests() {
 			continue
 		}
 		m := &manifestChecker{problems: &source.Problems{File: c.from.Name}, notes: &c.notes, place: node.Place,
-			namespaces: &namespaces, release: release}
+			namespaces: &namespaces, release: release, services: &c.services}
 		if isPath(text) {
 			data, ok := c.beside(node, text)
 			if !ok {
@@ -58,6 +59,7 @@ type manifestChecker struct {
 	document string
 	// namespaces are those that exist when the document is applied.
 	namespaces *[]string
+	services   *[]*corev1.Service // that were found
 }
 
 var separator = regexp.MustCompile(`(?m)^---[ \t]*(#.*)?$`)
@@ -138,7 +140,7 @@ func (c *checker) noteFile(name string, at *source.Node, text FileText) {
 		return
 	}
 	m := &manifestChecker{problems: &source.Problems{File: c.from.Name}, notes: &c.notes, place: at.Place,
-		namespaces: &[]string{}, release: release}
+		namespaces: &[]string{}, release: release, services: &c.later}
 	if text.From != "" {
 		m.problems.File, m.place = text.From, nil
 	}

@@ -43,6 +43,9 @@ func (m *manifestChecker) checkObject(raw map[string]any) {
 		m.note("kind "+kind.Text, kind, "%s is stored and listed: %s", kind.Text, why)
 	}
 	m.validate(mapping.Resource, obj)
+	if service, ok := obj.(*corev1.Service); ok {
+		*m.services = append(*m.services, service)
+	}
 }
 
 func (m *manifestChecker) checkItems(raw map[string]any) {

@@ -13,10 +13,8 @@ import (
 
 // Defaults of the format that contract.md names.
 const (
-	afterLastStep  = 2 * time.Minute
-	whenTimeout    = 10 * time.Minute
-	trafficTimeout = 10 * time.Second
-	trafficEvery   = time.Second // chosen
+	afterLastStep = 2 * time.Minute
+	whenTimeout   = 10 * time.Minute
 )
 
 func (c *checker) checkFiles() {
@@ -82,29 +80,6 @@ func (c *checker) hasMachine(name string) bool {
 		}
 	}
 	return false
-}
-
-func (c *checker) checkTraffic() {
-	seen := map[string]bool{}
-	for i := range c.Traffic {
-		t := &c.Traffic[i]
-		c.unique(seen, &t.Name, "traffic")
-		c.machine(&t.From, "from")
-		switch {
-		case t.Service != "" && t.API != "":
-			c.wrong(&t.API, "service and api: a probe asks one of them")
-		case t.Service != "":
-			c.wrong(&t.Service, "service: probes of Services are not available yet; api: write and api: read are")
-		case c.Place(&t.API) == nil:
-			c.wrong(t, "api is missing: what the probe asks, write or read")
-		}
-		if t.Every != nil && *t.Every < time.Millisecond {
-			c.wrong(t.Every, "every: %s, want 1ms or more", duration(*t.Every))
-		}
-		if t.Timeout != nil && *t.Timeout == 0 {
-			c.wrong(t.Timeout, "timeout: 0, want more than 0")
-		}
-	}
 }
 
 func (c *checker) checkSteps() {

@@ -134,11 +134,11 @@ type FileText struct {
 // Traffic is a black-box probe.
 type Traffic struct {
 	Name    string         `yaml:"name" must:"be there" doc:"its name, for traffic[...]"`
-	Service string         `yaml:"service" doc:"the Service to probe"`
+	Service string         `yaml:"service" doc:"the Service to probe: name, namespace/name, with :port (number or name)"`
 	API     string         `yaml:"api" oneof:"write|read" doc:"probe the API: write, or linearizable read"`
 	Every   *time.Duration `yaml:"every" doc:"time between probes; default 1s"`
 	Timeout *time.Duration `yaml:"timeout" doc:"a probe fails after this; default 10s"`
-	From    string         `yaml:"from" doc:"the machine it runs on; default admin"`
+	From    string         `yaml:"from" doc:"the machine it runs on; default admin; for service a node, the first worker"`
 }
 
 // Step is something that is typed into the cluster.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"ksim/scenarios/condition"
 	"ksim/scenarios/source"
 	"ksim/sim/cluster/spec"
@@ -51,8 +53,10 @@ type checker struct {
 	from     Source
 	language *condition.Language
 	machines []spec.Machine
-	notes    notes         // of what manifests and files ask for, and nothing does
-	end      time.Duration // 0: not known
+	notes    notes             // of what manifests and files ask for, and nothing does
+	services []*corev1.Service // of the manifests
+	later    []*corev1.Service // of files, which a step may apply
+	end      time.Duration     // 0: not known
 }
 
 // wrong reports a mistake of the field behind a pointer.
@@ -170,7 +174,7 @@ func (s *Scenario) names() condition.Names {
 		if m.Role == spec.RoleControlPlane {
 			names.Servers = append(names.Servers, m.Name)
 		}
-		if m.Role == spec.RoleWorker || m.Role == spec.RoleControlPlane && s.Spec.Install == spec.Kubeadm {
+		if s.isNode(m) {
 			names.Nodes = append(names.Nodes, m.Name)
 		}
 	}
@@ -178,6 +182,11 @@ func (s *Scenario) names() condition.Names {
 		names.Traffic = append(names.Traffic, t.Name)
 	}
 	return names
+}
+
+// isNode reports whether a machine is a Node: it runs containers and a kube-proxy.
+func (s *Scenario) isNode(m spec.Machine) bool {
+	return m.Role == spec.RoleWorker || m.Role == spec.RoleControlPlane && s.Spec.Install == spec.Kubeadm
 }
 
 // unique reports the second and later of equal names.

@@ -78,6 +78,29 @@ type TrafficResult struct {
 	OK            int     `json:"ok"`
 	Failed        int     `json:"failed"`
 	LongestOutage Seconds `json:"longestOutage"`
+	Service       bool    `json:"-"` // it asks a Service, not the API
+	// Spells are the times when requests failed.
+	Spells []Spell `json:"-"`
+}
+
+// Spell is a time when requests of a probe failed, all of them or some.
+type Spell struct {
+	From time.Duration // when the first that failed was sent
+	// To is when the first of those was sent that went well again; the end of the run if it was not seen to end (Open).
+	To           time.Duration
+	Open         bool
+	Sent, Failed int
+	Gap          time.Duration // the longest time between two requests that went well
+	Failures     []Failure     // in the order in which they came first
+
+	began, ended sim.EventID // causes
+}
+
+// Failure is a way in which requests failed.
+type Failure struct {
+	What    string // connection refused
+	Machine string // that it was sent to, "" if that is not known or says nothing
+	Count   int
 }
 
 // EventResult is an event of the trace.

@@ -265,7 +265,8 @@ func (r *Run) Finish() *Result {
 	}
 	for _, p := range r.probes {
 		v := p.view(end)
-		result.Traffic = append(result.Traffic, TrafficResult{p.name, v.OK, v.Failed, seconds(v.LongestOutage)})
+		result.Traffic = append(result.Traffic, TrafficResult{p.spec.Name, v.OK, v.Failed, seconds(v.LongestOutage),
+			p.spec.Service != "", p.met.finish(end)})
 	}
 	if !r.options.Quiet {
 		result.Events = Events(r.Kernel.Trace(), r.Start, r.options.AllEvents)

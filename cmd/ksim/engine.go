@@ -108,10 +108,23 @@ func tellResult(run *report.Run, result *scenarios.Result) {
 		run.Steps = append(run.Steps, report.Step{Name: s.Name, Command: s.Command, T: lengthOf(s.T), Exit: s.Exit,
 			Stdout: s.Stdout, Stderr: s.Stderr, Failed: failed[s.Name]})
 	}
-	for _, t := range result.Traffic {
-		run.Traffic = append(run.Traffic, report.Traffic{Name: t.Name, OK: int64(t.OK), Failed: int64(t.Failed),
-			LongestOutage: lengthOf(t.LongestOutage)})
+	for i := range result.Traffic {
+		run.Traffic = append(run.Traffic, trafficOf(&result.Traffic[i]))
 	}
+}
+
+func trafficOf(t *scenarios.TrafficResult) report.Traffic {
+	out := report.Traffic{Name: t.Name, Service: t.Service, OK: int64(t.OK), Failed: int64(t.Failed),
+		LongestOutage: lengthOf(t.LongestOutage)}
+	for i := range t.Spells {
+		s := &t.Spells[i]
+		spell := report.Spell{From: s.From, To: s.To, Open: s.Open, Sent: s.Sent, Failed: s.Failed, Gap: s.Gap}
+		for _, f := range s.Failures {
+			spell.Failures = append(spell.Failures, report.Failure(f))
+		}
+		out.Spells = append(out.Spells, spell)
+	}
+	return out
 }
 
 func lengthOf(s scenarios.Seconds) time.Duration {

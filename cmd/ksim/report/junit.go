@@ -15,11 +15,22 @@ type junitSuites struct {
 }
 
 type junitSuite struct {
-	Name     string      `xml:"name,attr"`
-	Tests    int         `xml:"tests,attr"`
-	Failures int         `xml:"failures,attr"`
-	Time     string      `xml:"time,attr"` // virtual seconds
-	Cases    []junitCase `xml:"testcase"`
+	Name     string `xml:"name,attr"`
+	Tests    int    `xml:"tests,attr"`
+	Failures int    `xml:"failures,attr"`
+	Time     string `xml:"time,attr"` // virtual seconds
+	// What probes have met.
+	Properties *junitProperties `xml:"properties,omitempty"`
+	Cases      []junitCase      `xml:"testcase"`
+}
+
+type junitProperties struct {
+	List []junitProperty `xml:"property"`
+}
+
+type junitProperty struct {
+	Name  string `xml:"name,attr"`
+	Value string `xml:"value,attr"`
 }
 
 type junitCase struct {
@@ -40,6 +51,7 @@ func JUnit(w io.Writer, runs []*Run) error {
 	all := junitSuites{Name: "ksim"}
 	for _, run := range runs {
 		suite := junitSuite{Name: fmt.Sprintf("%s (seed %d)", run.Name, run.Seed), Time: seconds(run.Duration.Seconds())}
+		suite.Properties = trafficProperties(run)
 		add := func(c junitCase) {
 			c.Class = run.Name
 			suite.Tests++
@@ -75,6 +87,20 @@ func JUnit(w io.Writer, runs []*Run) error {
 	}
 	_, err := io.WriteString(w, "\n")
 	return err
+}
+
+func trafficProperties(run *Run) *junitProperties {
+	if len(run.Traffic) == 0 {
+		return nil
+	}
+	p := &junitProperties{}
+	for i := range run.Traffic {
+		t := &run.Traffic[i]
+		p.List = append(p.List, junitProperty{"traffic." + t.Name + ".ok", fmt.Sprint(t.OK)},
+			junitProperty{"traffic." + t.Name + ".failed", fmt.Sprint(t.Failed)},
+			junitProperty{"traffic." + t.Name + ".longestOutage", seconds(t.LongestOutage.Seconds())})
+	}
+	return p
 }
 
 func seconds(s float64) string { return fmt.Sprintf("%.3f", s) }

@@ -55,6 +55,25 @@ type Expectation struct {
 // Traffic is what a probe met.
 type Traffic struct {
 	Name          string
+	Service       bool // it asks a Service, not the API
 	OK, Failed    int64
 	LongestOutage time.Duration
+	Spells        []Spell
+}
+
+// Spell is a time when requests of a probe failed, all of them or some: from when the first of those was sent until
+// the first was sent that went well again, or, if Open, the end of the run.
+type Spell struct {
+	From, To     time.Duration
+	Open         bool
+	Sent, Failed int
+	Gap          time.Duration // the longest time between two requests that went well
+	Failures     []Failure
+}
+
+// Failure is a way in which requests failed.
+type Failure struct {
+	What    string
+	Machine string // that they were sent to; "" if unknown
+	Count   int
 }

@@ -43,7 +43,8 @@ func Tell(run *Run) []Scene {
 	loops := map[string]*Scene{}
 	for i := range run.Trace {
 		e := &run.Trace[i]
-		if e.T < run.Start || e.Level < sim.Story || kind(e.Object) == "scenario" {
+		if e.T < run.Start || e.Level < sim.Story || kind(e.Object) == "scenario" ||
+			kind(e.Object) == "traffic" { // told by spells, with what became of it
 			continue
 		}
 		if e.Level == sim.Fault {
@@ -75,8 +76,7 @@ func Tell(run *Run) []Scene {
 		s.Events = append(s.Events, *e)
 		s.last = e.T
 	}
-	scenes = append(scenes, gone(m)...)
-	scenes = append(scenes, spared(m)...)
+	scenes = slices.Concat(scenes, gone(m), spared(m), spells(run))
 	// A step stands before what happens at its very moment; scenes were begun in order of their first event.
 	slices.SortStableFunc(scenes, func(a, b *Scene) int {
 		if d := int(a.T - b.T); d != 0 || a.Act == b.Act {

@@ -18,6 +18,7 @@ const (
 	podHeight  = 9
 	laneGap    = 10
 	legend     = 26
+	probeLane  = 22
 )
 
 // drawing writes a timeline as SVG.
@@ -33,6 +34,7 @@ func drawSVG(tl *timeline) string {
 	for _, l := range tl.lanes {
 		height += laneHead + l.rows*podHeight + laneGap
 	}
+	height += probeLane * len(tl.traffic)
 	fmt.Fprintf(d, `<svg viewBox="0 0 %d %d" role="img" aria-label="timeline" xmlns="http://www.w3.org/2000/svg">`,
 		drawWidth, height+legend)
 	d.WriteString(`<defs><pattern id="ended" width="4" height="4" patternUnits="userSpaceOnUse" ` +
@@ -43,6 +45,10 @@ func drawSVG(tl *timeline) string {
 	for _, l := range tl.lanes {
 		d.lane(l, y)
 		y += laneHead + l.rows*podHeight + laneGap
+	}
+	for i := range tl.traffic {
+		d.probe(&tl.traffic[i], y)
+		y += probeLane
 	}
 	d.moves()
 	d.acts(height)
@@ -108,6 +114,22 @@ func (d *drawing) lane(l *lane, y int) {
 	}
 }
 
+// probe draws when requests were answered, and when all or a part of them failed.
+func (d *drawing) probe(t *Traffic, y int) {
+	const height = probeLane - 8
+	fmt.Fprintf(d, `<text class="name" x="4" y="%d">%s</text>`, y+11, html.EscapeString(t.Name))
+	d.bar("answered", stretch{0, d.tl.length}, y, height, t.Name+": "+t.Totals())
+	for i := range t.Spells {
+		s := &t.Spells[i]
+		class := "partly"
+		if s.Failed == s.Sent {
+			class = "lost"
+		}
+		d.bar(class, stretch{s.From, s.To}, y, height, fmt.Sprintf("%s: from %s to %s %s failed: %s", t.Name, clock(s.From),
+			clock(s.To), s.tally(), s.reasons()))
+	}
+}
+
 func (d *drawing) pod(p podBar, y int) {
 	d.y[p.name] = y + podHeight/2
 	title := fmt.Sprintf("%s from %s to %s", p.name, clock(p.from), clock(p.to))
@@ -144,11 +166,15 @@ func (d *drawing) acts(height int) {
 
 func (d *drawing) key(y int) {
 	x := nameWidth
-	for _, k := range [][2]string{{"up", "has power"}, {"down", "no power"}, {"notready", "NotReady"}, {"pod w0", "a pod"},
-		{"pod ended", "marked for deletion"}, {"leads", "★ leads"}} {
+	keys := [][2]string{{"up", "has power"}, {"down", "no power"}, {"notready", "NotReady"}, {"pod w0", "a pod"},
+		{"pod ended", "marked for deletion"}, {"leads", "★ leads"}}
+	if len(d.tl.traffic) > 0 {
+		keys = append(keys, [2]string{"lost", "requests fail"})
+	}
+	for _, k := range keys {
 		fmt.Fprintf(d, `<rect class="%s" x="%d" y="%d" width="18" height="8"/>`, k[0], x, y-8)
 		fmt.Fprintf(d, `<text class="key" x="%d" y="%d">%s</text>`, x+23, y, k[1])
-		x += 130
+		x += 55 + 5*len(k[1])
 	}
 }
 

@@ -37,6 +37,7 @@ func Text(w io.Writer, run *Run, style Style) {
 		c.scene(&s)
 	}
 	fmt.Fprintln(w)
+	traffic(w, style, run)
 	expectations(w, style, run)
 	if strings.TrimSpace(run.Lesson) != "" {
 		writeMarkdown(w, style, run.Lesson, "  ")
@@ -172,6 +173,29 @@ func orNobody(name string) string {
 		return "nobody"
 	}
 	return name
+}
+
+// traffic says what each probe has met in all.
+func traffic(w io.Writer, style Style, run *Run) {
+	if len(run.Traffic) == 0 {
+		return
+	}
+	widest := 0
+	for i := range run.Traffic {
+		widest = max(widest, utf8.RuneCountInString(run.Traffic[i].Name))
+	}
+	column := min(widest, style.Width/3)
+	for i := range run.Traffic {
+		t := &run.Traffic[i]
+		for j, line := range wrap(t.Totals(), max(style.Width-column-4, 24)) {
+			name := t.Name
+			if j > 0 {
+				name = ""
+			}
+			fmt.Fprintf(w, "  %s  %s\n", pad(name, column, false), style.paint(Explain, line))
+		}
+	}
+	fmt.Fprintln(w)
 }
 
 func expectations(w io.Writer, style Style, run *Run) {

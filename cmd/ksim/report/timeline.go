@@ -10,9 +10,10 @@ import (
 
 // timeline is a run as a drawing sees it: a lane for each machine, and on it what was there from when to when.
 type timeline struct {
-	length time.Duration
-	lanes  []*lane
-	acts   []moment
+	length  time.Duration
+	lanes   []*lane
+	acts    []moment
+	traffic []Traffic
 }
 
 // lane is one machine.
@@ -52,7 +53,7 @@ const maxRows = 10
 
 func newTimeline(run *Run) *timeline {
 	m := remember(run)
-	tl := &timeline{length: run.Duration}
+	tl := &timeline{length: run.Duration, traffic: run.Traffic}
 	byName := map[string]*lane{}
 	if run.Before != nil {
 		nodes := map[string]bool{}
