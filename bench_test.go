@@ -204,7 +204,7 @@ func zoneLoss(b *testing.B, nodes, pods int) {
 		step := func(within time.Duration, done func() bool) {
 			limit := k.Now().Add(within)
 			for !done() {
-				for range 20 {
+				for range 60 {
 					require.NoError(b, k.RunUntil(k.Now().Add(time.Second)))
 					keeper.Look()
 				}
