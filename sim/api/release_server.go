@@ -43,15 +43,18 @@ type ElectionFacts struct {
 	MultiLocks      bool // endpointsleases and configmapsleases can
 	OnlyLeaseLocks  bool // and nothing else is taken for a valid flag
 
-	FreeLocks          bool // a record without a holder can be taken at once
-	LockTellsDuration  bool // a lock is honoured as long as its record says; else as long as one's own flag does
-	RenewFastPath      bool // a leader updates its lock without reading it first
-	ReleaseReadsLock   bool // before it writes
-	ReleaseTriesAgain  bool // after a conflict
-	ElectionCheck      bool // kube-controller-manager's health depends on its renewals
-	ManagerLostExit    Exit // of kube-controller-manager when it could not renew its lock
-	SchedulerLostExit  Exit // of kube-scheduler
-	SchedulerTermExits bool // kube-scheduler handles SIGTERM: it releases its lock and exits with 0
+	FreeLocks         bool // a record without a holder can be taken at once
+	LockTellsDuration bool // a lock is honoured as long as its record says; else as long as one's own flag does
+	RenewFastPath     bool // a leader updates its lock without reading it first
+	ReleaseReadsLock  bool // before it writes
+	ReleaseTriesAgain bool // after a conflict
+	ElectionCheck     bool // kube-controller-manager's health depends on its renewals
+	ManagerLostExit   Exit // of kube-controller-manager when it could not renew its lock
+	SchedulerLostExit Exit // of kube-scheduler
+	// ManagerReleasesLock has kube-controller-manager handle SIGTERM, release its lock, and always exit with 0
+	// (ControllerManagerReleaseLeaderElectionLockOnExit, alpha in v1.36).
+	ManagerReleasesLock bool
+	SchedulerTermExits  bool // kube-scheduler handles SIGTERM: it releases its lock and exits with 0
 }
 
 // RequestLimits says how long a request for a lock may take.

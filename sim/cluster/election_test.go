@@ -93,6 +93,25 @@ func TestManagersThatAreStoppedExit(t *testing.T) {
 	}
 }
 
+// With a feature gate of v1.36 the controller manager hands over as the scheduler does, and ends with nothing but 0.
+func TestAControllerManagerReleasesItsLockIfItsGateSaysSo(t *testing.T) {
+	s := oneMachine("v1.36", spec.Systemd)
+	s.Flags = map[string][]spec.Flag{"kube-controller-manager": {
+		{Name: "feature-gates", Value: "ControllerManagerReleaseLeaderElectionLockOnExit=true"}}}
+	r := newRig(t, 1, s)
+	r.fault()
+	require.NoError(t, r.Systemd("cp-1").Stop("kube-controller-manager", func() {}))
+	r.wait(time.Second)
+	assert.Empty(t, r.world.Holder("kube-controller-manager"))
+	require.NoError(t, r.Systemd("cp-1").Start("kube-controller-manager"))
+	r.wait(5 * time.Second)
+	assert.Equal(t, "cp-1", r.world.Holder("kube-controller-manager"), "an empty lock is taken at once")
+	require.NoError(t, r.faults.Pause("kube-apiserver", "cp-1", time.Minute))
+	r.wait(25 * time.Second)
+	assert.Equal(t, []string{"0 leaderelection lost/stopped", "0 leaderelection lost/stopped"},
+		r.exits("kube-controller-manager"))
+}
+
 // Flags that contradict each other, met only when somebody edits what a component is started with.
 func TestManagersWithContradictingFlagsExit(t *testing.T) {
 	for _, tc := range []struct{ release, flag, manager, scheduler string }{

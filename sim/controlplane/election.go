@@ -135,8 +135,18 @@ func (le *LeaderElector) Run(p *sim.Proc, started func(p *sim.Proc)) {
 	le.renew(p)
 }
 
-// Stopped tells that what the lock guards has been stopped.
-func (le *LeaderElector) Stopped() { le.lead(false) }
+// Stop tells that Run and what the lock guards have been stopped. A leader releases its lock; then exit is called.
+func (le *LeaderElector) Stop(exit func()) {
+	if !le.leading {
+		exit()
+		return
+	}
+	le.lead(false)
+	le.process.Go("release lock", func(p *sim.Proc) {
+		le.Release(p)
+		exit()
+	})
+}
 
 func (le *LeaderElector) lead(leading bool) {
 	if le.leading != leading {

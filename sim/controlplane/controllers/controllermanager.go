@@ -19,8 +19,7 @@ import (
 
 // Models kube-controller-manager's main (cmd/kube-controller-manager/app/controllermanager.go, v1.36): flags, health
 // port, leader election, start of the controllers, a client of its own with its own rate limit for each (NewClient in
-// app/*.go), and how it ended in older releases. Leaves out: leader migration, per-controller credentials, feature
-// gates (ControllerManagerReleaseLeaderElectionLockOnExit, alpha in v1.36: without it the lock is never released).
+// app/*.go), and how it ended in older releases. Leaves out: leader migration, per-controller credentials.
 
 // manager is what the controllers of one process share, with the client of one of them (see withClient).
 type manager struct {
@@ -115,7 +114,29 @@ func Main(p *hardware.Process, argv []string, version string) {
 			}
 		}
 		health.Serve()
-		start(proc, newManager(p, client, release, options), run)
+		manager := newManager(p, client, release, options)
+		if !release.ManagerReleasesLock {
+			start(proc, manager, run)
+			return
+		}
+		manager.handleSIGTERM(run)
+		manager.scope.Go("kube-controller-manager", func(proc *sim.Proc) { start(proc, manager, run) })
+	})
+}
+
+// handleSIGTERM makes the controllers' lifetime shorter than the process's, so that a signal can stop them first.
+func (m *manager) handleSIGTERM(view *View) {
+	m.scope = m.process.Scope().Child("controllers")
+	m.options.LeaderElection.ReleaseOnCancel = true
+	exit := func() { m.process.Exit(0, m.release.ManagerLostExit.Why) }
+	m.process.OnTerm(func() {
+		m.process.OnTerm(func() { m.process.Exit(1, "second signal") }) // apiserver pkg/server/signal.go
+		m.scope.Kill("SIGTERM")
+		if view.Elector == nil {
+			exit()
+		} else {
+			view.Elector.Stop(exit)
+		}
 	})
 }
 
@@ -158,7 +179,11 @@ func start(p *sim.Proc, m *manager, view *View) {
 	}
 	view.Elector = elector
 	elector.Run(p, m.runControllers)
-	m.process.Exit(m.release.ManagerLostExit.Code, m.release.ManagerLostExit.Why)
+	lost := m.release.ManagerLostExit
+	if m.release.ManagerReleasesLock {
+		lost.Code = 0 // Run just returns
+	}
+	m.process.Exit(lost.Code, lost.Why)
 }
 
 func newManager(p *hardware.Process, client api.Client, release *api.Release, options *Options) *manager {

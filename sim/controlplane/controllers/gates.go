@@ -28,6 +28,7 @@ func newFeatureGates(release *api.Release) *featureGates {
 		{"NodeDisruptionExclusion", 16, 20, &release.DisruptionExclusionLabel},
 		{"LegacyNodeRoleBehavior", 16, 20, &release.MasterNamesExcluded},
 		{"NodeOutOfServiceVolumeDetach", 24, 27, &release.OutOfServiceTaint},
+		{"ControllerManagerReleaseLeaderElectionLockOnExit", 36, api.NewestMinor, &release.ManagerReleasesLock},
 	} {
 		if gate.first <= release.Minor && release.Minor <= gate.last {
 			g.values[gate.name] = gate.fact

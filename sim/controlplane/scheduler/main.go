@@ -191,18 +191,11 @@ func (f *flags) checkElection() error {
 // wait for it.
 func terminate(p *hardware.Process, run *sim.Scope, view *View) {
 	run.Kill("SIGTERM")
-	switch {
-	case view.Elector == nil:
+	if view.Elector == nil {
 		p.Exit(1, "finished without leader elect")
-	case !view.Elector.Leading():
-		p.Exit(0, "Requested to terminate, exiting")
-	default:
-		view.Elector.Stopped()
-		p.Go("release lock", func(proc *sim.Proc) {
-			view.Elector.Release(proc)
-			p.Exit(0, "Requested to terminate, exiting")
-		})
+		return
 	}
+	view.Elector.Stop(func() { p.Exit(0, "Requested to terminate, exiting") })
 }
 
 // configuration is what ksim reads of a KubeSchedulerConfiguration file (kubescheduler.config.k8s.io/v1).
