@@ -211,6 +211,7 @@ type WorkloadFacts struct {
 	JobTTL                     bool // ttlSecondsAfterFinished
 	StatefulSetMaxUnavailable  bool
 	DaemonSetMaxSurge          bool
+	DaemonSetForgetsEnded      bool // a pod that has ended and is being deleted does not keep its node's place
 	DaemonSetNodeQueue         bool // what a changed node means is asked of its pods, not of its state before
 	StatefulSetPVCPolicy       bool // persistentVolumeClaimRetentionPolicy is defaulted
 	StatefulSetStartOrdinal    bool // spec.ordinals
@@ -235,6 +236,8 @@ func workloadFacts(minor int) WorkloadFacts {
 	return WorkloadFacts{
 		// K:pkg/features/kube_features.go, each
 		DaemonSetMaxSurge: minor >= 22, // DaemonSetUpdateSurge: beta 1.22, GA 1.25
+		// K@1.24, K@1.28:pkg/controller/daemon/daemon_controller.go; between them not looked at
+		DaemonSetForgetsEnded: minor >= 28,
 		// K@1.31, K@1.34:pkg/controller/daemon/daemon_controller.go; 1.32 and 1.33 were not looked at
 		DaemonSetNodeQueue:        minor >= 34,
 		LogarithmicScaleDown:      minor >= 22, // beta 1.22, GA 1.31

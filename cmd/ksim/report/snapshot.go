@@ -43,6 +43,7 @@ type PodState struct {
 	Workload    string // what a person calls it: web, for a pod of a ReplicaSet of Deployment web; its own name if bare
 	Ready       bool
 	Terminating bool
+	Running     bool // containers, as far as the kubelet has said
 }
 
 // lockedComponents are those that elect a leader.
@@ -91,7 +92,10 @@ func deploymentsOf(w truth.World) map[string]string {
 
 func podState(pod *corev1.Pod, deployments map[string]string) PodState {
 	state := PodState{Name: api.EventName(pod), Node: pod.Spec.NodeName, Workload: pod.Name,
-		Terminating: pod.DeletionTimestamp != nil}
+		Terminating: pod.DeletionTimestamp != nil,
+		Running: slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+			return c.State.Terminated == nil
+		})}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
 			state.Ready = c.Status == corev1.ConditionTrue

@@ -93,9 +93,15 @@ func gone(m *memory) []*Scene {
 		if p.Gone == never || p.Gone.Sub(p.Marked) < time.Minute || p.Marked == never {
 			continue
 		}
-		i := slices.IndexFunc(scenes, func(s *Scene) bool { return s.Who == p.Node && p.Gone.Sub(s.last) < 5*time.Second })
+		ending := &podEnd
+		if p.Running {
+			ending = &podForced
+		}
+		i := slices.IndexFunc(scenes, func(s *Scene) bool {
+			return s.Who == p.Node && s.topic == ending && p.Gone.Sub(s.last) < 5*time.Second
+		})
 		if i < 0 {
-			scenes = append(scenes, &Scene{T: m.since(p.Gone), Who: p.Node, topic: &podEnd})
+			scenes = append(scenes, &Scene{T: m.since(p.Gone), Who: p.Node, topic: ending})
 			i = len(scenes) - 1
 		}
 		scenes[i].last = p.Gone
@@ -110,6 +116,15 @@ func tellPodEnd(_ *memory, s *Scene) []Line {
 		{Plain, fmt.Sprintf("%s gone at last: %s", count(len(s.pods), "deleted pod"), list(s.pods, 6))},
 		{Explain, fmt.Sprintf("until now %s Terminating: only the kubelet of %s could confirm that %s ended",
 			theyWere(len(s.pods)), s.Who, they(len(s.pods)))},
+	}
+}
+
+// tellPodForced tells that pods were removed by force, folded.
+func tellPodForced(_ *memory, s *Scene) []Line {
+	return []Line{
+		{Plain, fmt.Sprintf("%s removed by force: %s", count(len(s.pods), "deleted pod"), list(s.pods, 6))},
+		{Explain, fmt.Sprintf("until now %s Terminating; nobody has confirmed that %s containers ended",
+			theyWere(len(s.pods)), map[bool]string{true: "its", false: "their"}[len(s.pods) == 1])},
 	}
 }
 

@@ -49,6 +49,7 @@ var (
 	replacement = topic{"replacement", 2 * time.Second, ofWorkload, tellReplacement}
 	podLife     = topic{"pod life", 10 * time.Second, ofWorkload, tellPodLife}
 	podEnd      = topic{"pod end", 0, nil, tellPodEnd}
+	podForced   = topic{"pod end", 0, nil, tellPodForced}
 	leadership  = topic{"leadership", 2 * time.Second, ofComponent, tellMessages}
 	etcdGroup   = topic{"etcd", 2 * time.Second, func(*memory, *sim.Event) string { return "etcd" }, tellMessages}
 	plain       = topic{"plain", 2 * time.Second, ofObject, tellMessages}

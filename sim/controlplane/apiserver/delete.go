@@ -108,6 +108,9 @@ func (q *request) deletionAgain(existing api.Object, keeps bool) (c change, zero
 	grace := max(*q.GracePeriodSeconds, 0)
 	next := api.Copy(existing)
 	at := metav1.NewTime(existing.GetDeletionTimestamp().Add(time.Duration(grace-*old) * time.Second))
+	if at.Time.Before(q.server.process.Machine().Clock().Now()) { // the grace has run out already: not into the past
+		at, grace = q.server.now(), min(grace, 1)
+	}
 	next.SetDeletionTimestamp(&at)
 	next.SetDeletionGracePeriodSeconds(&grace)
 	return change{object: next}, grace == 0 && !keeps, nil

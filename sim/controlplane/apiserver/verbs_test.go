@@ -17,6 +17,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"ksim/sim/api"
+	"ksim/sim/hardware"
 )
 
 func (b *bench) patch(r *api.Resource, name, sub string, kind types.PatchType, patch string) (*api.Response, error) {
@@ -257,4 +258,53 @@ func TestEvictionOfAnUnreadyPodIsFreeWhileTheBudgetHolds(t *testing.T) {
 	b.runningPod("web-1", "False")
 	b.budget("web", 0, 3, 3)
 	require.NoError(t, b.evict("web-1"))
+}
+
+// Up to v1.19 an eviction asked the budget also for a pod that served nobody; from v1.20 such a pod goes freely.
+func TestOldReleasesAskTheBudgetForEveryPod(t *testing.T) {
+	for minor, refused := range map[int]bool{12: true, 19: true, 20: false} { // any order: independent servers
+		b := newBenchOf(t, minor).ready()
+		b.runningPod("web-1", "False")
+		b.budget("web", 0, 3, 3)
+		assert.Equal(t, refused, apierrors.IsTooManyRequests(b.evict("web-1")), "v1.%d", minor)
+	}
+}
+
+// A pod counts the generations of its specification from v1.33 on; the mark of its deletion is one.
+func TestPodsCountTheirGenerations(t *testing.T) {
+	for minor, want := range map[int][3]int64{32: {0, 0, 0}, 36: {1, 2, 3}} { // any order: independent servers
+		b := newBenchOf(t, minor).ready()
+		b.boundPod("web-1", "worker-1")
+		resp, err := b.get(api.Pods, "web-1")
+		require.NoError(t, err)
+		assert.Equal(t, want[0], resp.Object.GetGeneration())
+		resp, err = b.patch(api.Pods, "web-1", "", types.MergePatchType, `{"spec":{"activeDeadlineSeconds":100}}`)
+		require.NoError(t, err)
+		assert.Equal(t, want[1], resp.Object.GetGeneration())
+		require.NoError(t, b.deletePod("web-1", nil))
+		resp, err = b.get(api.Pods, "web-1")
+		require.NoError(t, err)
+		assert.Equal(t, want[2], resp.Object.GetGeneration())
+	}
+}
+
+// A second delete shortens the grace, but a grace that has run out ends now, not in the past, and stays graceful.
+func TestShorterGraceNeverEndsInThePast(t *testing.T) {
+	b := newBench(t).ready()
+	b.boundPod("web-1", "worker-1")
+	require.NoError(t, b.deletePod("web-1", ptr.To[int64](600)))
+	b.run(10 * time.Second)
+	require.NoError(t, b.deletePod("web-1", ptr.To[int64](60)))
+	resp, err := b.get(api.Pods, "web-1")
+	require.NoError(t, err)
+	assert.EqualValues(t, 60, *resp.Object.GetDeletionGracePeriodSeconds())
+	b.run(20 * time.Second)
+	require.NoError(t, b.deletePod("web-1", ptr.To[int64](5)))
+	resp, err = b.get(api.Pods, "web-1")
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, *resp.Object.GetDeletionGracePeriodSeconds())
+	assert.WithinDuration(t, hardware.WallTime(b.k.Now()), resp.Object.GetDeletionTimestamp().Time, 2*time.Second)
+	require.NoError(t, b.deletePod("web-1", ptr.To[int64](0)))
+	_, err = b.get(api.Pods, "web-1")
+	assert.True(t, apierrors.IsNotFound(err))
 }

@@ -264,7 +264,7 @@ func (dsc *daemonSetController) sync(p *sim.Proc, key api.Key) error {
 func (dsc *daemonSetController) podsByTarget(ds *appsv1.DaemonSet) map[string][]*corev1.Pod {
 	byNode := map[string][]*corev1.Pod{}
 	for _, pod := range dsc.podsByOwner.Get(string(ds.UID)) {
-		if isTerminal(pod) && pod.DeletionTimestamp != nil {
+		if isTerminal(pod) && pod.DeletionTimestamp != nil && dsc.release.DaemonSetForgetsEnded {
 			continue // it has ended and is only waited for
 		}
 		name := targetNode(pod)

@@ -99,7 +99,11 @@ func (h *revisionHistory) statefulSetRevisions(p *sim.Proc, set *appsv1.Stateful
 		if err != nil {
 			return nil, nil, nil, fmt.Errorf("revision of %s: %w", api.KeyOf(set), err)
 		}
-		hash := api.RevisionHash(data, set.Status.CollisionCount)
+		collisions := int32(0) // it counts also where the status does not say it
+		if set.Status.CollisionCount != nil {
+			collisions = *set.Status.CollisionCount
+		}
+		hash := api.RevisionHash(data, &collisions)
 		k = knownRevision{generation: set.Generation, name: set.Name + "-" + hash, hash: hash, data: data}
 		h.known[set.UID] = k
 	}
