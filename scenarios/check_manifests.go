@@ -15,6 +15,7 @@ import (
 // checkManifests reads every manifest as the API server will: known kinds, known fields, valid objects.
 func (c *checker) checkManifests() {
 	namespaces := []string{"default", "kube-node-lease", "kube-public", "kube-system"} // those that every cluster has
+	var custom []*api.Resource
 	release, err := api.ParseRelease(c.Spec.Kubernetes)
 	if err != nil {
 		return // told already
@@ -26,7 +27,7 @@ func (c *checker) checkManifests() {
 			continue
 		}
 		m := &manifestChecker{problems: &source.Problems{File: c.from.Name}, notes: &c.notes, place: node.Place,
-			namespaces: &namespaces, release: release, services: &c.services}
+			namespaces: &namespaces, release: release, services: &c.services, custom: custom}
 		if isPath(text) {
 			data, ok := c.beside(node, text)
 			if !ok {
@@ -36,6 +37,7 @@ func (c *checker) checkManifests() {
 			name, text = text, string(data)
 		}
 		m.check(text)
+		custom = append(custom, m.defined...)
 		c.Problems.Merge(m.problems)
 		c.Bundle = append(c.Bundle, Manifest{Name: name, Text: text})
 	}
@@ -60,6 +62,8 @@ type manifestChecker struct {
 	// namespaces are those that exist when the document is applied.
 	namespaces *[]string
 	services   *[]*corev1.Service // that were found
+	custom     []*api.Resource    // that manifests before this one define
+	defined    []*api.Resource    // that this one defines
 }
 
 var separator = regexp.MustCompile(`(?m)^---[ \t]*(#.*)?$`)

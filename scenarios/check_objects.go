@@ -9,10 +9,12 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"ksim/scenarios/source"
 	"ksim/sim/api"
+	"ksim/sim/api/crd"
 	"ksim/sim/api/fields"
 	"ksim/sim/cluster/containerd"
 )
@@ -28,7 +30,11 @@ func (m *manifestChecker) checkObject(raw map[string]any) {
 		m.checkItems(raw)
 		return
 	}
-	mapping := m.release.Mapping(schema.FromAPIVersionAndKind(apiVersion.Text, kind.Text))
+	gvk := schema.FromAPIVersionAndKind(apiVersion.Text, kind.Text)
+	mapping := m.release.Mapping(gvk)
+	if mapping == nil {
+		mapping = m.release.CustomMapping(m.custom, gvk)
+	}
 	if mapping == nil {
 		m.unknownKind(apiVersion, kind)
 		return
@@ -45,6 +51,28 @@ func (m *manifestChecker) checkObject(raw map[string]any) {
 	m.validate(mapping.Resource, obj)
 	if service, ok := obj.(*corev1.Service); ok {
 		*m.services = append(*m.services, service)
+	}
+	if u, ok := obj.(*unstructured.Unstructured); ok && crd.Is(u) {
+		m.define(u, kind)
+	}
+}
+
+// define notes which kinds a definition makes for the manifests that follow.
+func (m *manifestChecker) define(u *unstructured.Unstructured, kind *source.Node) {
+	d, _, err := crd.Read(u)
+	if err != nil || d.Preferred() == nil {
+		return
+	}
+	m.defined = append(m.defined, api.CustomResource(d, d.Preferred()))
+	for i := range d.Spec.Versions {
+		v := &d.Spec.Versions[i]
+		if v.Schema == nil {
+			continue
+		}
+		if unchecked := v.Schema.OpenAPIV3Schema.Unchecked(); len(unchecked) > 0 {
+			m.note("schema of "+d.Name+" "+v.Name, kind, "of the schema of %s in %s nothing looks at %s", d.Spec.Names.Kind,
+				v.Name, strings.Join(unchecked, ", "))
+		}
 	}
 }
 
@@ -158,7 +186,13 @@ func (m *manifestChecker) unknownKind(apiVersion, kind *source.Node) {
 		}
 	}
 	what := fmt.Sprintf("no kind %q in version %q", kind.Text, apiVersion.Text)
-	first, last, known := api.Since(schema.FromAPIVersionAndKind(apiVersion.Text, kind.Text))
+	gvk := schema.FromAPIVersionAndKind(apiVersion.Text, kind.Text)
+	if m.release.CustomMapping(m.defined, gvk) != nil {
+		m.atNode(kind, "%s yet: kubectl looks for the kinds of a manifest before it creates any of it; its "+
+			"CustomResourceDefinition belongs into a manifest before this one", what)
+		return
+	}
+	first, last, known := api.Since(gvk)
 	if known {
 		what += " in " + m.release.MinorVersion() + ": " + span(first, last)
 	}
@@ -238,6 +272,9 @@ func (m *manifestChecker) validate(res *api.Resource, obj api.Object) {
 	api.PrepareForCreate(obj)
 	api.SetDefaults(obj)
 	errs := api.Validate(obj)
+	if res.Definition != nil {
+		errs = api.ValidateCustom(res, obj)
+	}
 	if len(errs) == 0 {
 		errs = api.ValidateMeta(res, obj)
 	}

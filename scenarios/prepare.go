@@ -13,12 +13,14 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
 	"ksim/scenarios/condition"
 	"ksim/sim"
 	"ksim/sim/api"
+	"ksim/sim/api/crd"
 	"ksim/sim/cluster/spec"
 	"ksim/sim/shell"
 )
@@ -210,18 +212,38 @@ func (r *Run) elects(component string) bool {
 	return true
 }
 
-// apply has the administrator apply the manifests with kubectl.
+// apply has the administrator apply the manifests with kubectl, those that use new kinds when these are there.
 func (r *Run) apply() error {
 	session := shell.NewSession(r.Cluster, spec.Admin)
+	var applying sim.EventID
+	r.Kernel.Outside(func() {
+		applying = r.scope.Emit(sim.Event{Level: sim.Story, Reason: "Applying", Object: "scenario/" + r.Scenario.Name,
+			Machine: spec.Admin, Component: "shell", Message: "the manifests are applied"})
+	})
 	var commands []string
-	for _, m := range r.Scenario.Bundle {
+	for i, m := range r.Scenario.Bundle {
 		commands = append(commands, "kubectl apply -f '"+path.Join(manifestDir, m.Name)+"'")
+		defines := strings.Contains(m.Text, api.CustomResourceDefinitions.GVK.Kind)
+		if i < len(r.Scenario.Bundle)-1 && !defines {
+			continue
+		}
+		if err := r.applyWith(session, strings.Join(commands, " && "), applying); err != nil {
+			return err
+		}
+		if commands = nil; defines {
+			if err := r.until(readyWithin, r.kindsToCome); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+func (r *Run) applyWith(session *shell.Session, script string, cause sim.EventID) error {
 	var result *shell.Result
 	r.Kernel.Outside(func() {
-		r.Kernel.Because(r.scope.Emit(sim.Event{Level: sim.Story, Reason: "Applying", Object: "scenario/" + r.Scenario.Name,
-			Machine: spec.Admin, Component: "shell", Message: "the manifests are applied"}))
-		session.Run(strings.Join(commands, " && ")).Then(r.scope, func(done shell.Result, _ error) { result = &done })
+		r.Kernel.Because(cause)
+		session.Run(script).Then(r.scope, func(done shell.Result, _ error) { result = &done })
 	})
 	deadline := r.Kernel.Now().Add(readyWithin)
 	for result == nil {
@@ -236,6 +258,18 @@ func (r *Run) apply() error {
 		return fmt.Errorf("the manifests cannot be applied: %s", strings.TrimSpace(result.Stderr))
 	}
 	return nil
+}
+
+// kindsToCome lists the CustomResourceDefinitions whose kinds API servers do not serve yet.
+func (r *Run) kindsToCome() []string {
+	var lacks []string
+	for _, obj := range r.world.Objects(api.CustomResourceDefinitions) {
+		d, _, err := crd.Read(obj.(*unstructured.Unstructured))
+		if err == nil && !d.True(crd.Established) {
+			lacks = append(lacks, d.Name+" is not established")
+		}
+	}
+	return lacks
 }
 
 // podsToCome lists the pods of the manifests that neither run nor were found unschedulable.

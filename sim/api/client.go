@@ -3,11 +3,13 @@ package api
 import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"ksim/sim"
+	"ksim/sim/api/crd"
 )
 
 // The functions below are Client.Do with Go types. They wait as long as the client does, and return its errors.
@@ -87,6 +89,25 @@ func DeleteObject[T Object](p *sim.Proc, c Client, key Key, o DeleteOptions) err
 	_, err := c.Do(p, &Request{Verb: Delete, Resource: resourceOfType[T](), Namespace: key.Namespace, Name: key.Name,
 		GracePeriodSeconds: o.GracePeriodSeconds, Preconditions: o.Preconditions, PropagationPolicy: o.PropagationPolicy})
 	return err
+}
+
+// CustomResources asks which kinds CustomResourceDefinitions make: of each the version that clients take.
+func CustomResources(p *sim.Proc, c Client) ([]*Resource, error) {
+	resp, err := c.Do(p, &Request{Verb: List, Resource: CustomResourceDefinitions})
+	if err != nil {
+		return nil, err
+	}
+	var made []*Resource
+	for _, obj := range resp.Items {
+		d, _, err := crd.Read(obj.(*unstructured.Unstructured))
+		if err != nil || !d.True(crd.Established) {
+			continue
+		}
+		if v := d.Preferred(); v != nil {
+			made = append(made, CustomResource(d, v))
+		}
+	}
+	return made, nil
 }
 
 func writeRequest(verb Verb, obj Object, subresource string) *Request {

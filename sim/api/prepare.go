@@ -16,6 +16,9 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"ksim/sim/api/crd"
 )
 
 // PrepareForCreate is what the resource's strategy does before a create (pkg/registry/*/strategy.go, v1.36): the status
@@ -90,6 +93,12 @@ func prepareStored(obj Object) {
 		o.Status, o.Generation = flowcontrolv1.FlowSchemaStatus{}, 1
 	case *flowcontrolv1.PriorityLevelConfiguration:
 		o.Status, o.Generation = flowcontrolv1.PriorityLevelConfigurationStatus{}, 1
+	case *unstructured.Unstructured:
+		if crd.Is(o) {
+			o.SetGeneration(1)
+			delete(o.Object, "status")
+			noteStored(o)
+		}
 	}
 }
 

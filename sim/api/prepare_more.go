@@ -10,6 +10,10 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"ksim/sim/api/crd"
 )
 
 // prepareStoredUpdate is PrepareForUpdate for kinds that are only stored.
@@ -41,6 +45,25 @@ func prepareStoredUpdate(obj, old Object) {
 		o.Status = old.(*corev1.ResourceQuota).Status
 	case *storagev1.VolumeAttachment:
 		o.Status = old.(*storagev1.VolumeAttachment).Status
+	case *unstructured.Unstructured:
+		if crd.Is(o) {
+			was := old.(*unstructured.Unstructured)
+			o.Object["status"] = runtime.DeepCopyJSONValue(was.Object["status"])
+			noteStored(o)
+			bump(o, o.Object["spec"], was.Object["spec"])
+		}
+	}
+}
+
+// noteStored notes in which version a definition's objects may be stored.
+func noteStored(o *unstructured.Unstructured) {
+	d, _, err := crd.Read(o)
+	if err != nil {
+		return // validation says so
+	}
+	if stored := d.Stored(); stored != "" && !slices.Contains(d.Status.StoredVersions, stored) {
+		versions := append(d.Status.StoredVersions, stored)
+		_ = unstructured.SetNestedStringSlice(o.Object, versions, "status", "storedVersions") // cannot fail: it was read
 	}
 }
 
@@ -88,6 +111,10 @@ func prepareStatusUpdate(obj, old Object) {
 		o.Spec = old.(*corev1.ResourceQuota).Spec
 	case *storagev1.VolumeAttachment:
 		o.Spec = old.(*storagev1.VolumeAttachment).Spec
+	case *unstructured.Unstructured:
+		if crd.Is(o) {
+			o.Object["spec"] = runtime.DeepCopyJSONValue(old.(*unstructured.Unstructured).Object["spec"])
+		}
 	}
 }
 

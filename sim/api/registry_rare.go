@@ -7,8 +7,13 @@ import (
 	resourcev1 "k8s.io/api/resource/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	migrationv1 "k8s.io/api/storagemigration/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"ksim/sim/api/crd"
 )
 
 // The resources that few clusters have objects of. They are stored, nothing acts on them, and they cost nothing
@@ -83,4 +88,82 @@ func untyped(apiVersion, kind string, r Resource) *Resource {
 		u.SetGroupVersionKind(gvk)
 		return u
 	}, r)
+}
+
+// CustomResource is the resource that a version of a definition makes.
+func CustomResource(d *crd.Definition, v *crd.Version) *Resource {
+	n := &d.Spec.Names
+	r := Resource{Plural: n.Plural, ShortNames: n.ShortNames, Categories: n.Categories, Definition: d, Version: v,
+		Namespaced: d.Spec.Scope == "Namespaced", Prefix: "/registry/" + d.Spec.Group + "/" + n.Plural + "/"}
+	if s := v.Subresources; s != nil && s.Status != nil {
+		r.Sub = []string{"status"}
+	}
+	custom := untyped(d.Spec.Group+"/"+v.Name, n.Kind, r)
+	custom.Singular = n.Singular
+	return custom
+}
+
+// hasStatus reports whether a custom resource's status is written apart from the rest.
+func (r *Resource) hasStatus() bool { return r.HasSub("status") }
+
+// beforeCustom does what a custom resource's strategy and schema do before a create, or before an update of old
+// (apiextensions-apiserver pkg/registry/customresource/strategy.go, v0.36): it is stored in the storage version,
+// without what the schema does not have and with its defaults. Errors: what is wrong with it.
+func (r *Resource) beforeCustom(u, old *unstructured.Unstructured, subresource string) field.ErrorList {
+	switch {
+	case old == nil:
+		if r.hasStatus() {
+			delete(u.Object, "status")
+		}
+		u.SetGeneration(1)
+	case subresource == "status":
+		status, has := u.Object["status"]
+		version := u.GetResourceVersion()
+		u.Object = old.DeepCopy().Object
+		u.SetResourceVersion(version)
+		if delete(u.Object, "status"); has {
+			u.Object["status"] = status
+		}
+	default:
+		if r.hasStatus() {
+			delete(u.Object, "status")
+			if status, has := old.Object["status"]; has {
+				u.Object["status"] = runtime.DeepCopyJSONValue(status)
+			}
+		}
+		if !sameContent(u.Object, old.Object, r.hasStatus()) {
+			u.SetGeneration(old.GetGeneration() + 1)
+		}
+	}
+	u.SetAPIVersion(r.GVK.Group + "/" + r.Definition.Stored())
+	schema := r.Version.Schema
+	if schema == nil {
+		return nil
+	}
+	schema.OpenAPIV3Schema.Fill(u.Object)
+	schema.OpenAPIV3Schema.Prune(u.Object, true, "")
+	return schema.OpenAPIV3Schema.Validate(u.Object, nil)
+}
+
+// ValidateCustom checks a custom resource that is to be created. It is changed as its schema says.
+func ValidateCustom(r *Resource, obj Object) field.ErrorList {
+	u, ok := obj.(*unstructured.Unstructured)
+	if !ok || r.Definition == nil {
+		return nil
+	}
+	return r.beforeCustom(u, nil, "")
+}
+
+// sameContent reports whether two objects differ at most in what does not count as a change of the specification.
+func sameContent(a, b map[string]any, hasStatus bool) bool {
+	without := func(m map[string]any) map[string]any {
+		kept := make(map[string]any, len(m))
+		for key, value := range m { // any order: into a map
+			if key != "metadata" && key != "apiVersion" && (key != "status" || !hasStatus) {
+				kept[key] = value
+			}
+		}
+		return kept
+	}
+	return equality.Semantic.DeepEqual(without(a), without(b))
 }

@@ -5,6 +5,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"ksim/sim/api/crd"
 )
 
 // Resource describes one resource of the API: its names, where it is stored and how its objects are made.
@@ -21,6 +23,10 @@ type Resource struct {
 	Sub        []string      // subresources: status, scale, binding, eviction
 	Modelled   bool          // false: stored and listed, but nothing in the cluster acts on it
 	Rare       bool          // API servers keep no watch cache of it, and no client of etcd before somebody asks
+
+	// Of a custom resource: its definition, and the version that the resource is of.
+	Definition *crd.Definition
+	Version    *crd.Version
 
 	zero     Object // an empty object, for its type
 	typeMeta metav1.TypeMeta
@@ -106,7 +112,10 @@ func (r *Resource) Note() string {
 	case APIServices:
 		return "API servers pass no requests on"
 	case CustomResourceDefinitions:
-		return "its kind is stored and listed, and no operator runs"
+		return "API servers serve its kind, and no operator acts on that"
+	}
+	if r.Definition != nil {
+		return "no operator runs"
 	}
 	return "nothing acts on it"
 }

@@ -2,9 +2,11 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
@@ -113,6 +115,19 @@ func (r *Release) Mapping(gvk schema.GroupVersionKind) *Mapping {
 	return nil
 }
 
+// CustomMapping returns what a kind in a version means where custom resources are served; nil: it is none of them.
+func (r *Release) CustomMapping(custom []*Resource, gvk schema.GroupVersionKind) *Mapping {
+	for _, c := range custom {
+		if c.GVK.Group != gvk.Group || c.GVK.Kind != gvk.Kind {
+			continue
+		}
+		if v := c.Definition.Served(gvk.Version); v != nil {
+			return &Mapping{CustomResource(c.Definition, v), gvk, r.Minor}
+		}
+	}
+	return nil
+}
+
 // ResourceByGVK returns the resource of a kind in a version that this release serves; nil: no matches for that kind.
 func (r *Release) ResourceByGVK(gvk schema.GroupVersionKind) *Resource {
 	if m := r.Mapping(gvk); m != nil {
@@ -215,6 +230,12 @@ func (m *Mapping) Decode(text []byte) (*Decoded, error) {
 	d := &Decoded{Object: m.Resource.New()}
 	if d.Unknown, err = kjson.UnmarshalStrict(encoded, d.Object); err != nil {
 		return nil, err
+	}
+	if v := m.Resource.Version; v != nil && v.Schema != nil {
+		pruned := d.Object.DeepCopyObject().(*unstructured.Unstructured)
+		for _, path := range v.Schema.OpenAPIV3Schema.Prune(pruned.Object, true, "") {
+			d.Unknown = append(d.Unknown, fmt.Errorf("unknown field %q", path))
+		}
 	}
 	d.Findings = fields.Check(d.Object, m.minor)
 	if version := m.GVK.GroupVersion().String(); version != m.Resource.typeMeta.APIVersion {

@@ -5,6 +5,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"ksim/sim"
@@ -40,7 +41,11 @@ func BeforeCreate(r *Resource, obj Object, o CreateOptions) error {
 		return err
 	}
 	PrepareForCreate(obj)
-	if errs := Validate(obj); len(errs) > 0 {
+	errs := Validate(obj)
+	if u, ok := obj.(*unstructured.Unstructured); ok && r.Definition != nil {
+		errs = r.beforeCustom(u, nil, "")
+	}
+	if len(errs) > 0 {
 		return Invalid(r, obj.GetName(), errs)
 	}
 	if errs := ValidateMeta(r, obj); len(errs) > 0 {
@@ -72,6 +77,10 @@ func BeforeUpdate(r *Resource, obj, old Object, subresource string) error {
 	}
 	obj.SetGeneration(old.GetGeneration())
 	PrepareForUpdate(obj, old, subresource)
+	var errs field.ErrorList
+	if u, ok := obj.(*unstructured.Unstructured); ok && r.Definition != nil {
+		errs = r.beforeCustom(u, old.(*unstructured.Unstructured), subresource)
+	}
 	if obj.GetUID() == "" {
 		obj.SetUID(old.GetUID())
 	}
@@ -84,7 +93,7 @@ func BeforeUpdate(r *Resource, obj, old Object, subresource string) error {
 	if grace := old.GetDeletionGracePeriodSeconds(); grace != nil && obj.GetDeletionGracePeriodSeconds() == nil {
 		obj.SetDeletionGracePeriodSeconds(grace)
 	}
-	errs := validation.MetaUpdate(obj, old, r.Namespaced)
+	errs = append(errs, validation.MetaUpdate(obj, old, r.Namespaced)...)
 	errs = append(errs, ValidateUpdate(obj, old, subresource)...)
 	if len(errs) > 0 {
 		return Invalid(r, obj.GetName(), errs)

@@ -73,7 +73,9 @@ type kubectl struct {
 	client    api.Client
 	flags     *pflag.FlagSet
 	namespace string
-	status    int // exit status when run returns nil
+	status    int             // exit status when run returns nil
+	made      []*api.Resource // by CustomResourceDefinitions, when asked
+	asked     bool
 }
 
 func kubectlCommand() *command {

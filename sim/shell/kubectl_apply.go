@@ -6,6 +6,7 @@ import (
 	"ksim/sim/api"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
@@ -130,8 +131,9 @@ func annotationOf(modified []byte) string {
 }
 
 func threeWayPatch(res *api.Resource, original, modified, current []byte) ([]byte, types.PatchType, error) {
-	meta, err := strategicpatch.NewPatchMetaFromStruct(res.New())
-	if err != nil {
+	empty := res.New()
+	meta, err := strategicpatch.NewPatchMetaFromStruct(empty)
+	if _, untyped := empty.(*unstructured.Unstructured); untyped || err != nil {
 		patch, err := jsonmergepatch.CreateThreeWayJSONMergePatch(original, modified, current)
 		return patch, types.MergePatchType, err
 	}

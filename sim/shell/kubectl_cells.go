@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -15,8 +16,10 @@ import (
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"ksim/sim/api"
+	"ksim/sim/api/crd"
 )
 
 func modesCell(modes []corev1.PersistentVolumeAccessMode) string {
@@ -189,4 +192,53 @@ func addressCells(obj api.Object, now time.Time) []string {
 		parent += "/" + r.Name
 	}
 	return []string{obj.GetName(), parent, age(obj, now)}
+}
+
+// customTable is the table of a custom resource (apiextensions-apiserver pkg/registry/customresource/tableconvertor,
+// v0.36): NAME, what its definition asks for, and AGE where it asks for nothing.
+func customTable(asked []crd.Column) table {
+	t := table{columns: []string{"NAME"}, narrow: 1}
+	ordered := slices.Clone(asked)
+	slices.SortStableFunc(ordered, func(a, b crd.Column) int { return min(int(a.Priority), 1) - min(int(b.Priority), 1) })
+	if len(ordered) == 0 {
+		ordered = []crd.Column{{Name: "Age", Type: "date", JSONPath: ".metadata.creationTimestamp"}}
+	}
+	for _, c := range ordered {
+		t.columns = append(t.columns, strings.ToUpper(c.Name))
+		if c.Priority == 0 {
+			t.narrow++
+		}
+	}
+	t.cells = func(obj api.Object, now time.Time) []string {
+		cells := []string{obj.GetName()}
+		for _, c := range ordered {
+			cells = append(cells, customCell(c, obj, now))
+		}
+		return cells
+	}
+	return t
+}
+
+func customCell(c crd.Column, obj api.Object, now time.Time) string {
+	u, ok := obj.(*unstructured.Unstructured)
+	if !ok {
+		return ""
+	}
+	var texts []string
+	for _, value := range crd.Lookup(u.Object, c.JSONPath) {
+		text, isText := value.(string)
+		if c.Type == "date" && isText {
+			at, err := time.Parse(time.RFC3339, text)
+			if err != nil {
+				return "<invalid>"
+			}
+			return since(metav1.NewTime(at), now)
+		}
+		if !isText {
+			encoded, _ := json.Marshal(value) // cannot fail: it was JSON
+			text = string(encoded)
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, " ")
 }

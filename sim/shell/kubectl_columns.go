@@ -65,6 +65,9 @@ func (t table) without(absent bool, names ...string) table {
 
 // furtherTable returns the table of a type of which kubectl_print.go has none.
 func furtherTable(res *api.Resource, minor int) table {
+	if res.Version != nil {
+		return customTable(res.Version.Columns)
+	}
 	const bindings = "NAME ROLE AGE|USERS GROUPS SERVICEACCOUNTS"
 	switch res {
 	case api.Jobs:

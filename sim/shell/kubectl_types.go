@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -19,9 +20,28 @@ func (k *kubectl) release() *api.Release {
 	return release
 }
 
+// custom asks the server, once, which kinds CustomResourceDefinitions make.
+func (k *kubectl) custom() ([]*api.Resource, error) {
+	if !k.asked {
+		made, err := api.CustomResources(k.proc, k.client)
+		if err != nil {
+			return nil, err
+		}
+		k.made, k.asked = made, true
+	}
+	return k.made, nil
+}
+
 // mapping returns what a kind in a version means to the server; nil: it has no such kind.
 func (k *kubectl) mapping(gvk schema.GroupVersionKind) (*api.Mapping, error) {
-	return k.release().Mapping(gvk), nil
+	if m := k.release().Mapping(gvk); m != nil {
+		return m, nil
+	}
+	custom, err := k.custom()
+	if err != nil {
+		return nil, err
+	}
+	return k.release().CustomMapping(custom, gvk), nil
 }
 
 // resourceOf returns the resource that a user's word means.
@@ -29,11 +49,27 @@ func (k *kubectl) resourceOf(word string) (*api.Resource, error) {
 	if res := k.release().ResourceFor(word); res != nil {
 		return res, nil
 	}
-	plain, _, _ := strings.Cut(strings.ToLower(word), ".") // cli-runtime pkg/resource/builder.go mappingFor
-	return nil, usagef("the server doesn't have a resource type %q", plain)
+	custom, err := k.custom()
+	if err != nil {
+		return nil, err
+	}
+	plain, group, dotted := strings.Cut(strings.ToLower(word), ".")
+	for _, short := range [...]bool{false, true} { // short names only for what nothing is called in full
+		for _, res := range custom {
+			called := res.Plural == plain || res.Singular == plain
+			if short {
+				called = slices.Contains(res.ShortNames, plain)
+			}
+			if called && (!dotted || strings.HasPrefix(res.GVK.Group, group) ||
+				group == res.GVK.Version+"."+res.GVK.Group) {
+				return res, nil
+			}
+		}
+	}
+	return nil, usagef("the server doesn't have a resource type %q", plain) // cli-runtime pkg/resource/builder.go
 }
 
-// resourcesIn returns the resources of a category, as `all`.
+// resourcesIn returns the resources of a category, as `all`; none: it is no category.
 func (k *kubectl) resourcesIn(category string) ([]*api.Resource, error) {
 	var in []*api.Resource
 	for _, res := range api.ResourcesIn(category) {
@@ -41,7 +77,16 @@ func (k *kubectl) resourcesIn(category string) ([]*api.Resource, error) {
 			in = append(in, res)
 		}
 	}
-	return in, nil
+	if k.release().ResourceFor(category) != nil {
+		return in, nil
+	}
+	custom, err := k.custom()
+	for _, res := range custom {
+		if slices.Contains(res.Categories, category) {
+			in = append(in, res)
+		}
+	}
+	return in, err
 }
 
 // typeName writes a resource's type as kubectl does in results: pod, deployment.apps.

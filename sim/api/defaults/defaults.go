@@ -14,8 +14,11 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"ksim/sim/api/crd"
 )
 
 // Set fills in the defaults of an object, which it changes. Kinds without defaults are left as they are.
@@ -75,6 +78,10 @@ func setCore(obj runtime.Object) {
 		limitRange(o)
 	case *networkingv1.NetworkPolicy:
 		networkPolicy(o)
+	case *unstructured.Unstructured:
+		if crd.Is(o) {
+			crd.Complete(o)
+		}
 	case *autoscalingv2.HorizontalPodAutoscaler:
 		autoscaler(o)
 	case *admissionv1.ValidatingWebhookConfiguration:

@@ -17,9 +17,12 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"ksim/sim/api/crd"
 )
 
 // Models the checks of kinds that are only stored (pkg/apis/*/validation/validation.go, v1.36): what they must have,
@@ -66,6 +69,10 @@ func (f *found) stored(obj runtime.Object) {
 
 func (f *found) storedRest(obj runtime.Object) {
 	switch o := obj.(type) {
+	case *unstructured.Unstructured:
+		if crd.Is(o) {
+			f.add(crd.Validate(o)...)
+		}
 	case *nodev1.RuntimeClass:
 		if o.Handler == "" {
 			f.required(root("handler"), "")

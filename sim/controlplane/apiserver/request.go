@@ -144,6 +144,13 @@ var served = map[string]bool{"status": true, "binding": true, "eviction": true, 
 
 // do runs the verbs that may wait.
 func (q *request) do(p *sim.Proc) (*api.Response, error) {
+	if q.Resource.Rare {
+		return q.doRare(p)
+	}
+	return q.doVerb(p)
+}
+
+func (q *request) doVerb(p *sim.Proc) (*api.Response, error) {
 	switch q.Verb {
 	case api.Get:
 		return q.get(p)

@@ -42,6 +42,7 @@ type Server struct {
 
 	etcd          etcdClient // of what is no resource: compaction, leases of endpoints
 	registries    map[*api.Resource]*registry
+	custom        custom        // what CustomResourceDefinitions make
 	caches        []*watchCache // in the order of the API's resources
 	unreadyCaches int
 	eventLeases   eventLeases

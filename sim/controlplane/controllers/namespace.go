@@ -115,10 +115,11 @@ func (nm *namespaceController) deleteNamespace(p *sim.Proc, name string) error {
 	}
 	cause := api.CauseOf(nm.kernel, ns)
 	estimate := time.Duration(0)
-	for _, resource := range api.Resources() {
-		if !resource.Namespaced {
-			continue
-		}
+	resources, err := nm.discover(p)
+	if err != nil {
+		return err
+	}
+	for _, resource := range resources {
 		nm.kernel.Because(cause)
 		left, err := nm.deleteAll(p, resource, name)
 		if err != nil {
@@ -135,6 +136,23 @@ func (nm *namespaceController) deleteNamespace(p *sim.Proc, name string) error {
 	_, err = nm.client.Do(p, &api.Request{Verb: api.Update, Resource: api.Namespaces, Subresource: "finalize", Name: name,
 		Object: copied})
 	return err
+}
+
+// discover returns the resources that a namespace may hold objects of: those of the release, and custom ones.
+func (nm *namespaceController) discover(p *sim.Proc) ([]*api.Resource, error) {
+	var all []*api.Resource
+	for _, resource := range api.Resources() {
+		if resource.Namespaced && nm.release.Serves(resource) {
+			all = append(all, resource)
+		}
+	}
+	custom, err := api.CustomResources(p, nm.client)
+	for _, resource := range custom {
+		if resource.Namespaced {
+			all = append(all, resource)
+		}
+	}
+	return all, err
 }
 
 // deleteAll deletes the objects of one resource in a namespace; it returns how long what is left may take, 0 nothing
