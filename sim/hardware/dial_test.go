@@ -48,46 +48,46 @@ func newPodRig(t *testing.T) *podRig {
 	return r
 }
 
-// ask sends a request and returns the answer, the error, and how long it took.
-func (r *podRig) ask(addr, request string, within time.Duration) (resp any, err error, took time.Duration) {
+// ask sends a request and returns the answer, how long it took, and the error.
+func (r *podRig) ask(addr, request string, within time.Duration) (resp any, took time.Duration, err error) {
 	began, ended := r.k.Now(), sim.Time(-1)
 	t := NewTransport(r.client, TransportConfig{DialTimeout: within})
 	t.Start(addr, request, within, func(a any, e error) { resp, err, ended = a, e, r.k.Now() })
 	require.NoError(r.t, r.k.RunUntil(began.Add(within+time.Second)))
 	require.GreaterOrEqual(r.t, ended, began)
 	t.Close()
-	return resp, err, ended.Sub(began)
+	return resp, ended.Sub(began), err
 }
 
 func TestAnAddressBehindAMachineIsReachedThroughIt(t *testing.T) {
 	r := newPodRig(t)
-	resp, err, took := r.ask("10.244.2.7:80", "hello", 10*time.Second)
+	resp, took, err := r.ask("10.244.2.7:80", "hello", 10*time.Second)
 	require.NoError(t, err)
 	assert.Equal(t, "fine", resp)
 	assert.Equal(t, 4*time.Millisecond, took)
 
 	r.pods["10.244.2.8"] = Socket{}
-	_, err, took = r.ask("10.244.2.8:80", "hello", 10*time.Second)
+	_, took, err = r.ask("10.244.2.8:80", "hello", 10*time.Second)
 	require.EqualError(t, err, "dial tcp 10.244.2.8:80: connect: connection refused")
 	assert.Equal(t, 2*time.Millisecond, took)
 
-	_, err, took = r.ask("10.0.0.12:80", "hello", 10*time.Second)
+	_, took, err = r.ask("10.0.0.12:80", "hello", 10*time.Second)
 	require.ErrorIs(t, err, ErrRefused, "beside the pods, nobody listens at the machine's own address")
 	assert.Equal(t, 2*time.Millisecond, took)
 }
 
 func TestAnAddressThatNobodyHasMeetsSilence(t *testing.T) {
 	r := newPodRig(t)
-	_, err, took := r.ask("10.96.0.1:443", "hello", 10*time.Second)
+	_, took, err := r.ask("10.96.0.1:443", "hello", 10*time.Second)
 	require.EqualError(t, err, "dial tcp 10.96.0.1:443: i/o timeout")
 	assert.Equal(t, 10*time.Second, took)
-	_, err, _ = r.ask("web:80", "hello", 10*time.Second)
+	_, _, err = r.ask("web:80", "hello", 10*time.Second)
 	require.ErrorIs(t, err, ErrNoRoute)
 }
 
 func TestAPodThatIsGoneIsUnreachableOnceItsNodeGivesUpToAskForIt(t *testing.T) {
 	r := newPodRig(t)
-	_, err, took := r.ask("10.244.2.9:80", "hello", 10*time.Second)
+	_, took, err := r.ask("10.244.2.9:80", "hello", 10*time.Second)
 	require.EqualError(t, err, "dial tcp 10.244.2.9:80: connect: no route to host")
 	assert.Equal(t, 3*time.Second+2*time.Millisecond, took)
 	var second time.Duration
@@ -100,7 +100,7 @@ func TestAPodThatIsGoneIsUnreachableOnceItsNodeGivesUpToAskForIt(t *testing.T) {
 	assert.Equal(t, 3*time.Second+2*time.Millisecond, second, "who comes later waits for the same answer")
 
 	r.b.PowerOff()
-	_, err, _ = r.ask("10.244.2.9:80", "hello", 10*time.Second)
+	_, _, err = r.ask("10.244.2.9:80", "hello", 10*time.Second)
 	require.ErrorIs(t, err, ErrDialTimeout, "a node that is off says nothing")
 }
 
@@ -110,7 +110,7 @@ func TestRequestsUnderWayAreBrokenOffWhenTheirContainerEnds(t *testing.T) {
 		r.sockets.Close()
 		r.scope.Kill("exited")
 	})
-	_, err, took := r.ask("10.244.2.7:80", "hang", 10*time.Second)
+	_, took, err := r.ask("10.244.2.7:80", "hang", 10*time.Second)
 	require.ErrorIs(t, err, ErrReset)
 	assert.Equal(t, time.Second+time.Millisecond, took)
 }
@@ -118,17 +118,17 @@ func TestRequestsUnderWayAreBrokenOffWhenTheirContainerEnds(t *testing.T) {
 func TestCutsOfMachinesHoldForTheirPods(t *testing.T) {
 	r := newPodRig(t)
 	r.dc.Cut(r.a, r.b, false)
-	_, err, _ := r.ask("10.244.2.7:80", "hello", 10*time.Second)
+	_, _, err := r.ask("10.244.2.7:80", "hello", 10*time.Second)
 	require.ErrorIs(t, err, ErrDialTimeout)
 	r.dc.Heal()
 	r.k.Root().After(time.Second, "rejected", func() {
 		r.dc.Cut(r.a, r.b, true)
 		r.dc.Cut(r.b, r.a, true)
 	})
-	_, err, took := r.ask("10.244.2.7:80", "hang", 10*time.Second)
+	_, took, err := r.ask("10.244.2.7:80", "hang", 10*time.Second)
 	require.ErrorIs(t, err, ErrReset)
 	assert.Less(t, took, 1100*time.Millisecond)
-	_, err, _ = r.ask("10.244.2.7:80", "hello", 10*time.Second)
+	_, _, err = r.ask("10.244.2.7:80", "hello", 10*time.Second)
 	require.ErrorIs(t, err, ErrRefused)
 }
 
@@ -139,14 +139,14 @@ func TestAMachinesPacketFilterIsAskedForAddressesThatNoMachineHas(t *testing.T) 
 		assert.Equal(t, 443, port)
 		return "10.244.2.7:80", verdicts[host]
 	})
-	resp, err, _ := r.ask("10.96.0.1:443", "hello", 10*time.Second)
+	resp, _, err := r.ask("10.96.0.1:443", "hello", 10*time.Second)
 	require.NoError(t, err)
 	assert.Equal(t, "fine", resp)
-	_, err, took := r.ask("10.96.0.2:443", "hello", 10*time.Second)
+	_, took, err := r.ask("10.96.0.2:443", "hello", 10*time.Second)
 	require.EqualError(t, err, "dial tcp 10.96.0.2:443: connect: connection refused")
 	assert.Less(t, took, time.Millisecond)
-	_, err, _ = r.ask("10.96.0.3:443", "hello", 10*time.Second)
+	_, _, err = r.ask("10.96.0.3:443", "hello", 10*time.Second)
 	require.ErrorIs(t, err, ErrDialTimeout)
-	_, err, _ = r.ask("10.96.0.4:443", "hello", 10*time.Second)
+	_, _, err = r.ask("10.96.0.4:443", "hello", 10*time.Second)
 	require.ErrorIs(t, err, ErrDialTimeout, "no rule: the packets go nowhere")
 }
