@@ -223,6 +223,8 @@ type WorkloadFacts struct {
 	UnhealthyPodEvictionPolicy   bool
 	EvictionIgnoresEnded         bool // a pod that has ended is evicted without asking its budget
 	EvictionIgnoresUnready       bool // so is one that is pending or terminating, and an unready one that costs nothing
+	NamespaceConditions          bool // a namespace that is being deleted says what is left
+	OrderedNamespaceDeletion     bool // its pods go before anything else
 	BudgetsAllowUnmanaged        bool // a budget in per cent over pods without a controller has a status
 	EndpointSlices               bool // the controller writes them
 	EndpointSliceTerminating     bool // with pods that terminate, and the conditions serving and terminating
@@ -262,6 +264,10 @@ func workloadFacts(minor int) WorkloadFacts {
 		EvictionIgnoresEnded: minor >= 16,
 		// K@1.19, K@1.20:pkg/registry/core/pod/storage/eviction.go
 		EvictionIgnoresUnready: minor >= 20,
+		// K@1.12, K@1.16:pkg/controller/namespace/deletion; between them not looked at
+		NamespaceConditions: minor >= 16,
+		// K:pkg/features/kube_features.go OrderedNamespaceDeletion: on by default in 1.33, GA 1.34
+		OrderedNamespaceDeletion: minor >= 33,
 		// K@1.20, K@1.24:pkg/controller/disruption/disruption.go; CHANGELOG-1.22
 		BudgetsAllowUnmanaged:      minor >= 22,
 		UnhealthyPodEvictionPolicy: minor >= 27, // PDBUnhealthyPodEvictionPolicy: beta 1.27, GA 1.31

@@ -12,9 +12,9 @@ import (
 	"ksim/sim/controlplane"
 )
 
-// Models kube-controller-manager's namespace controller (pkg/controller/namespace, v1.36) and the default
-// ServiceAccount of a namespace (pkg/controller/serviceaccount). Leaves out: the conditions that explain what is
-// left, tokens.
+// Models kube-controller-manager's namespace controller (pkg/controller/namespace, v1.36), with the conditions that say
+// what is left, and the default ServiceAccount of a namespace (pkg/controller/serviceaccount). Leaves out: tokens,
+// discovery of resources and its failures.
 
 const (
 	// pkg/controller/namespace namespaceDeletionGracePeriod.
@@ -98,92 +98,4 @@ func (nm *namespaceController) sync(p *sim.Proc, name string) {
 	default:
 		nm.queue.AddRateLimited(name)
 	}
-}
-
-// deleteNamespace deletes everything in a namespace that is being deleted, and takes its finalizer off when nothing
-// is left.
-func (nm *namespaceController) deleteNamespace(p *sim.Proc, name string) error {
-	if _, ok := nm.namespaces.Named("", name); !ok {
-		return nil
-	}
-	ns, err := api.GetObject[*corev1.Namespace](p, nm.client, "", name)
-	if api.IsNotFound(err) || err == nil && (ns.DeletionTimestamp == nil || len(ns.Spec.Finalizers) == 0) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	cause := api.CauseOf(nm.kernel, ns)
-	estimate := time.Duration(0)
-	resources, err := nm.discover(p)
-	if err != nil {
-		return err
-	}
-	for _, resource := range resources {
-		nm.kernel.Because(cause)
-		left, err := nm.deleteAll(p, resource, name)
-		if err != nil {
-			return err
-		}
-		estimate = max(estimate, left)
-	}
-	if estimate > 0 {
-		return &remaining{estimate}
-	}
-	copied := ns.DeepCopy()
-	copied.Spec.Finalizers = nil
-	nm.kernel.Because(cause)
-	_, err = nm.client.Do(p, &api.Request{Verb: api.Update, Resource: api.Namespaces, Subresource: "finalize", Name: name,
-		Object: copied})
-	return err
-}
-
-// discover returns the resources that a namespace may hold objects of: those of the release, and custom ones.
-func (nm *namespaceController) discover(p *sim.Proc) ([]*api.Resource, error) {
-	var all []*api.Resource
-	for _, resource := range api.Resources() {
-		if resource.Namespaced && nm.release.Serves(resource) {
-			all = append(all, resource)
-		}
-	}
-	custom, err := api.CustomResources(p, nm.client)
-	for _, resource := range custom {
-		if resource.Namespaced {
-			all = append(all, resource)
-		}
-	}
-	return all, err
-}
-
-// deleteAll deletes the objects of one resource in a namespace; it returns how long what is left may take, 0 nothing
-// is.
-func (nm *namespaceController) deleteAll(p *sim.Proc, resource *api.Resource, namespace string) (time.Duration, error) {
-	cause := nm.kernel.Cause()
-	list, err := nm.client.Do(p, &api.Request{Verb: api.List, Resource: resource, Namespace: namespace})
-	if err != nil || len(list.Items) == 0 {
-		return 0, err
-	}
-	for _, obj := range list.Items {
-		if obj.GetDeletionTimestamp() != nil {
-			continue
-		}
-		nm.kernel.Because(cause)
-		_, err := nm.client.Do(p, &api.Request{Verb: api.Delete, Resource: resource, Namespace: namespace,
-			Name: obj.GetName()})
-		if err != nil && !api.IsNotFound(err) {
-			return 0, err
-		}
-	}
-	if list, err = nm.client.Do(p, &api.Request{Verb: api.List, Resource: resource, Namespace: namespace}); err != nil {
-		return 0, err
-	}
-	estimate := time.Duration(0)
-	for _, obj := range list.Items {
-		left := finalizerEstimate
-		if grace := obj.GetDeletionGracePeriodSeconds(); grace != nil && *grace > 0 {
-			left = time.Duration(*grace) * time.Second
-		}
-		estimate = max(estimate, left)
-	}
-	return estimate, nil
 }

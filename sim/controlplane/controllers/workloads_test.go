@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -473,6 +475,14 @@ func TestNamespaceIsEmptiedBeforeItGoes(t *testing.T) {
 	now := metav1.NewTime(hardware.WallTime(b.kernel.Now()))
 	ns.DeletionTimestamp, ns.Status.Phase = &now, corev1.NamespaceTerminating
 	b.server.Put(ns)
+	b.server.Fail = func(r *api.Request) error { // the API server's admission
+		if r.Verb != api.Create || r.Resource == api.Events {
+			return nil
+		}
+		err := apierrors.NewForbidden(r.Resource.GroupResource(), r.Name, errors.New("it is being terminated"))
+		err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+		return err
+	}
 	b.at(24 * time.Second)
 	assert.Equal(t, 2, len(b.pods()), "other servers get 5 s to notice")
 	b.at(2 * time.Minute)
