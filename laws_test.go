@@ -38,7 +38,7 @@ var exceptions = []exception{
 	{"sim/controlplane/controllers", "package-size", "", 38, "a file for each controller, or each file of a large one"},
 	{"sim/controlplane/scheduler/plugins", "package-size", "", 18, "one file per plugin, as upstream has one package"},
 	{"sim/shell", "package-size", "", 24, "a file for each command"},
-	{"sim/cluster/kubelet", "package-size", "", 24, "a file for each part of the real kubelet, under its name"},
+	{"sim/cluster/kubelet", "package-size", "", 25, "a file for each part of the real kubelet, under its name"},
 	{"scenarios", "package-size", "", 21, "what a user writes: format, its checks by section, runner, verdicts"},
 	{"cmd/ksim/report", "package-size", "", 20, "a file for each format, and for each stage of the story"},
 }

@@ -53,10 +53,10 @@ EnvVarSource
   secretKeyRef      acts
   fileKeyRef        warns known=34 on=35 nobody looks whether the file has that key
 ConfigMapKeySelector
-  key       warns nobody looks whether the object has that key
+  key       acts
   optional  acts
 SecretKeySelector
-  key       warns nobody looks whether the object has that key
+  key       acts
   optional  acts
 ResourceRequirements
   limits    acts

@@ -176,7 +176,7 @@ ConfigMapVolumeSource
   optional     acts
   defaultUser  harmless known=37 on=never nothing is mounted
 KeyToPath
-  key   warns nobody looks whether the object has that key
+  key   acts
   path  harmless nothing is mounted
   mode  harmless nothing is mounted
   user  harmless known=37 on=never nothing is mounted
@@ -184,10 +184,16 @@ ProjectedVolumeSource
   sources      acts
   defaultMode  harmless nothing is mounted
   defaultUser  harmless known=37 on=never nothing is mounted
+SecretProjection
+  items     acts
+  optional  acts
+ConfigMapProjection
+  items     acts
+  optional  acts
 VolumeProjection
-  secret               warns the kubelet does not wait for it
+  secret               acts
   downwardAPI          harmless nothing is mounted
-  configMap            warns the kubelet does not wait for it
+  configMap            acts
   serviceAccountToken  harmless nothing is mounted
   clusterTrustBundle   warns known=29 on=37 the kubelet does not wait for it
   podCertificate       warns known=34 on=37 nothing signs it

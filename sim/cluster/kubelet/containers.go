@@ -4,14 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"ksim/sim"
-	"ksim/sim/api"
 	"ksim/sim/cluster/containerd"
 )
 
@@ -323,64 +321,4 @@ func (kl *Kubelet) ensureImage(p *sim.Proc, pod *corev1.Pod, spec *corev1.Contai
 		"Successfully pulled image %q in %s (%s including waiting). Image size: 1000000 bytes.", spec.Image, took, took),
 		sim.Event{Level: sim.Detail})
 	return "", nil
-}
-
-// environment looks for the ConfigMaps and Secrets that a container's environment needs.
-func (kl *Kubelet) environment(p *sim.Proc, pod *corev1.Pod, spec *corev1.Container) error {
-	need := func(optional *bool, plural, name string) error {
-		if optional != nil && *optional {
-			return nil
-		}
-		return kl.source(p, plural, pod.Namespace, name)
-	}
-	for _, from := range spec.EnvFrom {
-		if from.ConfigMapRef != nil {
-			if err := need(from.ConfigMapRef.Optional, "configmaps", from.ConfigMapRef.Name); err != nil {
-				return err
-			}
-		}
-		if from.SecretRef != nil {
-			if err := need(from.SecretRef.Optional, "secrets", from.SecretRef.Name); err != nil {
-				return err
-			}
-		}
-	}
-	for _, env := range spec.Env {
-		if env.ValueFrom == nil {
-			continue
-		}
-		if ref := env.ValueFrom.ConfigMapKeyRef; ref != nil {
-			if err := need(ref.Optional, "configmaps", ref.Name); err != nil {
-				return err
-			}
-		}
-		if ref := env.ValueFrom.SecretKeyRef; ref != nil {
-			if err := need(ref.Optional, "secrets", ref.Name); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// source reads a ConfigMap or Secret once; a pod that starts later finds it in the kubelet's cache.
-func (kl *Kubelet) source(p *sim.Proc, plural, namespace, name string) error {
-	key := types.NamespacedName{Namespace: namespace + "/" + plural, Name: name}
-	if kl.sources[key] {
-		return nil
-	}
-	resource := api.ConfigMaps
-	if plural == "secrets" {
-		resource = api.Secrets
-	}
-	_, err := kl.client.Do(p, &api.Request{Verb: api.Get, Resource: resource, Namespace: namespace, Name: name,
-		Within: heartbeatTimeout})
-	switch {
-	case err == nil:
-		kl.sources[key] = true
-		return nil
-	case api.IsNotFound(err):
-		return fmt.Errorf("%s %q not found", strings.TrimSuffix(plural, "s"), name)
-	}
-	return fmt.Errorf("failed to sync %s cache: timed out waiting for the condition", strings.TrimSuffix(plural, "s"))
 }

@@ -63,7 +63,7 @@ type Kubelet struct {
 	clean     sim.Timer
 	crashes   backoff // of containers
 	pulls     backoff // of images
-	sources   map[types.NamespacedName]bool
+	sources   map[sourceKey]api.Object
 	relists   relists
 	shutdown  nodeShutdown
 	hostIPs   []corev1.HostIP // of every pod here
@@ -78,7 +78,7 @@ func Main(p *hardware.Process, argv []string, options Options) {
 	}
 	kl := &Kubelet{process: p, machine: p.Machine(), kernel: p.Kernel(), scope: p.Scope(), options: options,
 		runtime: options.Runtime, random: p.Kernel().Rand("kubelet/" + p.Machine().Name), config: config,
-		sources: map[types.NamespacedName]bool{}}
+		sources: map[sourceKey]api.Object{}}
 	if err := kl.connect(); err != nil {
 		p.Exit(1, "failed to run Kubelet: "+err.Error())
 		return

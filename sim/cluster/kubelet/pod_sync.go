@@ -145,23 +145,6 @@ func (kl *Kubelet) waitForMount(p *sim.Proc, w *podWorker, pod *corev1.Pod) erro
 	}
 }
 
-// missingSource looks for a ConfigMap or Secret that a volume needs and that cannot be read.
-func (kl *Kubelet) missingSource(p *sim.Proc, pod *corev1.Pod) (volume string, err error) {
-	for i := range pod.Spec.Volumes {
-		v := &pod.Spec.Volumes[i]
-		switch {
-		case v.ConfigMap != nil && (v.ConfigMap.Optional == nil || !*v.ConfigMap.Optional):
-			err = kl.source(p, "configmaps", pod.Namespace, v.ConfigMap.Name)
-		case v.Secret != nil && (v.Secret.Optional == nil || !*v.Secret.Optional):
-			err = kl.source(p, "secrets", pod.Namespace, v.Secret.SecretName)
-		}
-		if err != nil {
-			return v.Name, err
-		}
-	}
-	return "", nil
-}
-
 // backoffError says that something is not done before a moment (kubecontainer.BackoffError).
 type backoffError struct {
 	until   sim.Time
