@@ -110,6 +110,26 @@ func TestPreemptionChoosesTheNode(t *testing.T) {
 	}
 }
 
+// Up to v1.31 a victim whose budget is broken stands for its node, though others are more important.
+func TestVictimsOfBrokenBudgetsStoodFirst(t *testing.T) {
+	budget := &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "guard"}}
+	budget.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "guarded"}}
+	guarded := func(p *corev1.Pod) { p.Labels = map[string]string{"app": "guarded"} }
+	for minor, want := range map[int]string{31: "worker-1", 32: "worker-2"} { // any order: worlds of their own
+		w := newWorld(t, 1, minor)
+		w.put(budget.DeepCopy())
+		w.put(node("worker-1", "a"))
+		w.put(node("worker-2", "b"))
+		w.put(pod("a", 1500, on("worker-1"), priority(1), guarded))
+		w.put(pod("a2", 1500, on("worker-1"), priority(50)))
+		w.put(pod("b", 3000, on("worker-2"), priority(10), guarded))
+		w.run(time.Second)
+		w.put(pod("high", 3500, priority(100)))
+		w.run(time.Second)
+		assert.Equal(t, want, w.pod("high").Status.NominatedNodeName, "v1.%d", minor)
+	}
+}
+
 // As many pods as possible are put back, the important ones first.
 func TestPreemptionSparesTheImportant(t *testing.T) {
 	w := newWorld(t, 1, 36)

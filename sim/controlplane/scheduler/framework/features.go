@@ -78,6 +78,11 @@ type FilterFeatures struct {
 	PodLevelResources bool
 	// NodeInclusionPolicy honours nodeAffinityPolicy and nodeTaintsPolicy of spread constraints (beta on 1.26).
 	NodeInclusionPolicy bool
+	// SpreadPerConstraint counts for each spread constraint by itself (K@1.32,
+	// K@1.33:framework/plugins/podtopologyspread); before, those of one topology key are counted together, the filter's
+	// on a node by the last of them only from 1.24 on (SpreadLastOfKey), and up to 1.23 on all nodes of a domain where
+	// some node counts (SpreadWholeDomains; K@1.18, K@1.19, K@1.23, K@1.24: same package, filtering.go).
+	SpreadPerConstraint, SpreadLastOfKey, SpreadWholeDomains bool
 	// DynamicResources has a PostFilter of its own, which shows in messages (DynamicResourceAllocation, on from 1.34).
 	DynamicResources bool
 	// UnresolvableFit keeps preemption away from nodes that are too small when empty (K@1.33,
@@ -113,6 +118,12 @@ type ScoreFeatures struct {
 	// AffinityFromZero scales the scores of pod affinity from 0, not from the lowest (K@1.20,
 	// K@1.21:framework/plugins/interpodaffinity/scoring.go).
 	AffinityFromZero bool
+	// ImagesOfAnySpread counts images by their size, however few nodes have them (K@1.11,
+	// K@1.12:algorithm/priorities/image_locality.go).
+	ImagesOfAnySpread bool
+	// ImagesPerContainer lets more count, the more containers a pod has (K@1.18,
+	// K@1.19:framework/plugins/imagelocality), and InitImages counts init containers (K@1.29, K@1.30: same package).
+	ImagesPerContainer, InitImages bool
 	// BalancedDistance scores balance by the distance of two shares, none for full nodes (K@1.21:
 	// framework/plugins/noderesources/balanced_allocation.go), later by their standard deviation.
 	BalancedDistance bool
@@ -136,6 +147,9 @@ type PreemptionFeatures struct {
 	// VictimsByAge spares, and chooses, among victims of one priority by their age (K@1.14,
 	// K@1.15:core/generic_scheduler.go).
 	VictimsByAge bool
+	// VictimsSorted puts the most important victim first, whether its budget is broken or not (K@1.31,
+	// K@1.32:framework/plugins/defaultpreemption SelectVictimsOnNode); before, those of broken budgets.
+	VictimsSorted bool
 	// LostNominationsEnd lets a pod preempt elsewhere when no deletion can help on the node that it waits for (K@1.18,
 	// K@1.19:core/generic_scheduler.go podEligibleToPreemptOthers).
 	LostNominationsEnd bool
@@ -185,6 +199,9 @@ func filterFeatures(minor int) FilterFeatures {
 		PreFilterNamesSaid:  minor >= 32,
 		PodLevelResources:   minor >= 34,
 		NodeInclusionPolicy: minor >= 26,
+		SpreadPerConstraint: minor >= 33,
+		SpreadLastOfKey:     minor >= 24 && minor <= 32,
+		SpreadWholeDomains:  minor >= 19 && minor <= 23,
 		DynamicResources:    minor >= 34,
 		UnresolvableFit:     minor >= 34,
 	}
@@ -209,6 +226,9 @@ func scoreFeatures(release *api.Release) ScoreFeatures {
 		SpreadRounds:              minor >= 24,
 		SpreadByShare:             minor <= 18,
 		AffinityFromZero:          minor <= 20,
+		ImagesOfAnySpread:         minor <= 11,
+		ImagesPerContainer:        minor >= 19,
+		InitImages:                minor >= 30,
 		BalancedDistance:          minor <= 21,
 		BalancedDefaults:          minor <= 22,
 		BalancedChange:            minor >= 36,
@@ -227,6 +247,7 @@ func preemptionFeatures(release *api.Release) PreemptionFeatures {
 		PreemptionSaid:     minor >= 24,
 		CandidatesLimited:  minor >= 20,
 		VictimsByAge:       minor >= 15,
+		VictimsSorted:      minor >= 32,
 		LostNominationsEnd: minor >= 19,
 		OwnVictimsOnly:     minor >= 27,
 		NominatedFirst:     minor >= 22,

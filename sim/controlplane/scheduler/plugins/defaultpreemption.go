@@ -69,7 +69,7 @@ func (pl *DefaultPreemption) EventsToRegister() []fwk.ClusterEventWithHint {
 // candidate is a node with the pods that would have to go.
 type candidate struct {
 	node          *fwk.NodeInfo
-	victims       []*corev1.Pod // most important first
+	victims       []*corev1.Pod // those of broken budgets, or the most important, first
 	pdbViolations int
 }
 
@@ -209,7 +209,9 @@ func (pl *DefaultPreemption) selectVictimsOnNode(state *fwk.CycleState, pod *fwk
 			chosen = append(chosen, p)
 		}
 	}
-	slices.SortStableFunc(chosen, pl.moreImportant)
+	if pl.features.VictimsSorted {
+		slices.SortStableFunc(chosen, pl.moreImportant)
+	}
 	for _, p := range chosen {
 		victims = append(victims, p.Pod)
 	}

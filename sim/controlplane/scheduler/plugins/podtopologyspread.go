@@ -34,6 +34,7 @@ type spreadConstraint struct {
 	minDomains    int
 	honorAffinity bool
 	honorTaints   bool
+	place         int // of its counts: that of the first of its key where these are counted together
 }
 
 func newPodTopologySpread(fw *fwk.Framework, f *fwk.Features) *PodTopologySpread {
@@ -66,7 +67,10 @@ func (pl *PodTopologySpread) constraints(
 			selector = withLabelKeys(selector, c.MatchLabelKeys, pod.Labels)
 		}
 		s := spreadConstraint{maxSkew: int64(c.MaxSkew), topologyKey: c.TopologyKey, selector: selectorOf(selector),
-			minDomains: 1, honorAffinity: true}
+			minDomains: 1, honorAffinity: true, place: len(parsed)}
+		if !pl.features.SpreadPerConstraint {
+			s.place = placeOf(c.TopologyKey, parsed)
+		}
 		if c.MinDomains != nil {
 			s.minDomains = int(*c.MinDomains)
 		}
@@ -77,6 +81,16 @@ func (pl *PodTopologySpread) constraints(
 		parsed = append(parsed, s)
 	}
 	return parsed
+}
+
+// placeOf is where a further constraint of a topology key is counted together with the first one of it.
+func placeOf(key string, constraints []spreadConstraint) int {
+	for i := range constraints {
+		if constraints[i].topologyKey == key {
+			return i
+		}
+	}
+	return len(constraints)
 }
 
 // withLabelKeys narrows a selector to the pod's own values of some labels.
@@ -125,7 +139,7 @@ func hasTopologies(node *fwk.NodeInfo, constraints []spreadConstraint) bool {
 	return true
 }
 
-// spreadFilterState is how many matching pods each domain has, by constraint.
+// spreadFilterState is how many matching pods each domain has, by the place of a constraint.
 type spreadFilterState struct {
 	constraints []spreadConstraint
 	counts      []map[string]int64
@@ -188,18 +202,7 @@ func (pl *PodTopologySpread) PreFilter(state *fwk.CycleState, pod *fwk.PodInfo) 
 	for i := range constraints {
 		s.counts[i] = map[string]int64{}
 	}
-	tables := pl.tables(pod.Pod.Namespace, constraints)
-	for _, node := range pl.Nodes() {
-		if !hasTopologies(node, constraints) {
-			continue
-		}
-		for i := range constraints {
-			if constraints[i].includes(pod, node) {
-				value, _ := node.Label(constraints[i].topologyKey)
-				s.counts[i][value] += int64(tables[i][node.Slot])
-			}
-		}
-	}
+	pl.count(s, pod)
 	for i := range constraints {
 		s.fewest[i] = newCriticalPaths()
 		for _, node := range pl.Nodes() { // in the order of nodes, each domain at its first
@@ -211,6 +214,51 @@ func (pl *PodTopologySpread) PreFilter(state *fwk.CycleState, pod *fwk.PodInfo) 
 	}
 	state.Write(fwk.PodTopologySpreadFilter, s)
 	return nil, nil
+}
+
+// count fills in the counts.
+func (pl *PodTopologySpread) count(s *spreadFilterState, pod *fwk.PodInfo) {
+	constraints := s.constraints
+	tables := pl.tables(pod.Pod.Namespace, constraints)
+	for _, node := range pl.Nodes() {
+		if !hasTopologies(node, constraints) {
+			continue
+		}
+		for i := range constraints {
+			c := &constraints[i]
+			if !c.includes(pod, node) {
+				continue
+			}
+			value, _ := node.Label(c.topologyKey)
+			n := int64(tables[i][node.Slot])
+			if pl.features.SpreadWholeDomains || pl.features.SpreadLastOfKey && counted(constraints[i+1:], c, pod, node) {
+				n = 0
+			}
+			s.counts[c.place][value] += n
+		}
+	}
+	if !pl.features.SpreadWholeDomains {
+		return
+	}
+	for _, node := range pl.Nodes() {
+		for i := range constraints {
+			c := &constraints[i]
+			value, has := node.Label(c.topologyKey)
+			if _, counted := s.counts[c.place][value]; has && counted {
+				s.counts[c.place][value] += int64(tables[i][node.Slot])
+			}
+		}
+	}
+}
+
+// counted reports whether one of the later constraints counts a node in the place of c.
+func counted(later []spreadConstraint, c *spreadConstraint, pod *fwk.PodInfo, node *fwk.NodeInfo) bool {
+	for i := range later {
+		if later[i].place == c.place && later[i].includes(pod, node) {
+			return true
+		}
+	}
+	return false
 }
 
 var skipSpread = fwk.NewStatus(fwk.Skip, podTopologySpread)
@@ -244,8 +292,8 @@ func updateSpread(state *fwk.CycleState, pod, changed *fwk.PodInfo, node *fwk.No
 			continue
 		}
 		value, _ := node.Label(c.topologyKey)
-		s.counts[i][value] += delta
-		s.fewest[i].update(value, s.counts[i][value])
+		s.counts[c.place][value] += delta
+		s.fewest[c.place].update(value, s.counts[c.place][value])
 	}
 }
 
@@ -258,15 +306,15 @@ func (pl *PodTopologySpread) Filter(state *fwk.CycleState, pod *fwk.PodInfo, nod
 		if !has {
 			return pl.unlabelled
 		}
-		fewest := s.fewest[i][0].count
-		if len(s.counts[i]) < c.minDomains {
+		counts, fewest := s.counts[c.place], s.fewest[c.place][0].count
+		if len(counts) < c.minDomains {
 			fewest = 0
 		}
 		self := int64(0)
 		if c.selector.Match(pod.Pod.Labels) {
 			self = 1
 		}
-		if s.counts[i][value]+self-fewest > c.maxSkew {
+		if counts[value]+self-fewest > c.maxSkew {
 			return pl.unbalanced
 		}
 	}

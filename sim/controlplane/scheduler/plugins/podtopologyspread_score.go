@@ -15,7 +15,8 @@ import (
 func systemDefaultConstraints(selector fwk.Selector) []spreadConstraint {
 	return []spreadConstraint{
 		{maxSkew: 3, topologyKey: corev1.LabelHostname, selector: selector, minDomains: 1, honorAffinity: true},
-		{maxSkew: 5, topologyKey: corev1.LabelTopologyZone, selector: selector, minDomains: 1, honorAffinity: true},
+		{maxSkew: 5, topologyKey: corev1.LabelTopologyZone, selector: selector, minDomains: 1, honorAffinity: true,
+			place: 1},
 	}
 }
 
@@ -101,6 +102,11 @@ func (pl *PodTopologySpread) countDomains(s *spreadScoreState, i int, pod *fwk.P
 	s.domains[i] = pl.Domains(c.topologyKey)
 	if c.topologyKey == corev1.LabelHostname {
 		s.weights[i] = naturalLogarithm(uint64(len(nodes) - len(s.ignored) + 2))
+		return
+	}
+	if c.place != i {
+		s.weights[i], s.counts[i] = naturalLogarithm(2), s.counts[c.place]
+		pl.sumIncluded(s, i, pod)
 		return
 	}
 	domains := s.domains[i]

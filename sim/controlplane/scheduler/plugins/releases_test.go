@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -214,4 +215,87 @@ func TestV111LooksAtNodeConditions(t *testing.T) {
 	b.node("n", nil, lost)
 	reasons, _ = b.filter(podOf("p"), "n")
 	assert.Equal(t, []string{"node(s) were unschedulable"}, reasons)
+}
+
+// Two constraints on zones: of a web pod, and of app db. Together with the first or by itself, the second counts.
+func TestConstraintsOfOneKeyThroughTheReleases(t *testing.T) {
+	ofDatabases := func(c *corev1.TopologySpreadConstraint) {
+		c.LabelSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "db"}}
+	}
+	fits := func(minor, databases int) string {
+		b := newBench(minor)
+		b.zones()
+		b.fill(map[string]int{"a1": 2})
+		for i := range databases {
+			b.cache.AddPod(podOf(fmt.Sprintf("db-%d", i), labelled("app", "db"), runsOn("b1")))
+		}
+		return b.fits(podOf("p", labelled("app", "web"),
+			spreads(1, corev1.LabelTopologyZone, corev1.DoNotSchedule),
+			spreads(5, corev1.LabelTopologyZone, corev1.DoNotSchedule, ofDatabases)))
+	}
+	assert.Equal(t, "b1 b2", fits(23, 0), "2 to 0")
+	assert.Equal(t, "a1 a2 b1 b2", fits(24, 0), "the second counts, for both: 0 to 0")
+	assert.Equal(t, "a1 a2", fits(23, 3), "2 to 3")
+	assert.Equal(t, "a1 a2", fits(32, 3), "0 to 3")
+	assert.Equal(t, "b1 b2", fits(33, 3), "2 to 0, and 0 to 3")
+
+	scores := func(minor int) map[string]int64 {
+		b := newBench(minor)
+		b.zones()
+		b.fill(map[string]int{"a1": 2})
+		b.cache.AddPod(podOf("db", labelled("app", "db"), runsOn("b1")))
+		return b.scores(t, podTopologySpread, podOf("p", labelled("app", "web"),
+			spreads(1, corev1.LabelTopologyZone, corev1.ScheduleAnyway),
+			spreads(1, corev1.LabelTopologyZone, corev1.ScheduleAnyway, ofDatabases)))
+	}
+	// a: 2 ln 4 + 2 ln 2 = 4.16, b: half of it
+	assert.Equal(t, map[string]int64{"a1": 50, "a2": 50, "b1": 100, "b2": 100}, scores(32))
+	// a: 2 ln 4 = 2.77, b: 1 ln 4 = 1.39
+	assert.Equal(t, map[string]int64{"a1": 33, "a2": 33, "b1": 100, "b2": 100}, scores(33))
+}
+
+// Up to v1.23 nodes that the pod cannot take count for their domain, as soon as it can take one of it.
+func TestNodesThatDoNotMatchCountedForTheirZone(t *testing.T) {
+	for _, tc := range []struct {
+		minor int
+		fits  string
+	}{{18, "a1"}, {19, "b1"}, {23, "b1"}, {24, "a1"}} {
+		b := newBench(tc.minor)
+		b.node("a1", map[string]string{corev1.LabelTopologyZone: "a", "disk": "ssd"})
+		b.node("a2", zone("a"))
+		b.node("b1", map[string]string{corev1.LabelTopologyZone: "b", "disk": "ssd"})
+		b.node("b2", zone("b"))
+		b.fill(map[string]int{"a2": 2, "b1": 1})
+		assert.Equal(t, tc.fits, b.fits(podOf("p", labelled("app", "web"),
+			spreads(1, corev1.LabelTopologyZone, corev1.DoNotSchedule),
+			func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"disk": "ssd"} })), "v1.%d", tc.minor)
+	}
+}
+
+func TestImagesThroughTheReleases(t *testing.T) {
+	containers := func(images ...string) (list []corev1.Container) {
+		for _, image := range images {
+			list = append(list, corev1.Container{Name: image, Image: image})
+		}
+		return list
+	}
+	score := func(minor int, pod *corev1.Pod) int64 {
+		b := newBench(minor)
+		b.node("a", nil, func(n *corev1.Node) {
+			n.Status.Images = []corev1.ContainerImage{{Names: []string{"nginx:latest"}, SizeBytes: 900 << 20}}
+		})
+		b.node("b", nil)
+		return b.scores(t, imageLocality, pod)["a"]
+	}
+	one := podOf("p", func(p *corev1.Pod) { p.Spec.Containers = containers("nginx") })
+	assert.Equal(t, int64(9), score(11, one), "1 + 10*877/977: its whole size")
+	assert.Equal(t, int64(4), score(12, one), "10*(450-23)/977: on one of two nodes")
+	two := podOf("p", func(p *corev1.Pod) { p.Spec.Containers = containers("nginx", "nginx") })
+	assert.Equal(t, int64(89), score(18, two), "877 of 977")
+	assert.Equal(t, int64(44), score(19, two), "877 of 1977")
+	initial := podOf("p", func(p *corev1.Pod) {
+		p.Spec.InitContainers, p.Spec.Containers = containers("nginx"), containers("other")
+	})
+	assert.Equal(t, int64(0), score(29, initial))
+	assert.Equal(t, int64(21), score(30, initial), "427 of 1977")
 }
